@@ -1,0 +1,158 @@
+//! Every error code, once. A code is permanent: never reused, its page is `engine/model/codes/<id>.md`.
+
+/// What a caller can do about an error. HTTP status is derived from it, in [`Kind::http_status`] alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The input is wrong: change it.
+    Invalid,
+    /// There is no such thing.
+    NotFound,
+    /// It contradicts what is there.
+    Conflict,
+    /// Another leader has taken over.
+    Fenced,
+    /// Not now: try again later.
+    Unavailable,
+    /// A limit is reached.
+    Exhausted,
+    /// Stored bytes are not what was written.
+    Corrupt,
+    /// A defect of ours.
+    Internal,
+}
+
+impl Kind {
+    /// The status that our own HTTP answers carry for this kind.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Kind::Invalid => 400,
+            Kind::NotFound => 404,
+            Kind::Conflict => 409,
+            Kind::Fenced | Kind::Unavailable => 503,
+            Kind::Exhausted => 429,
+            Kind::Corrupt | Kind::Internal => 500,
+        }
+    }
+}
+
+/// May the caller repeat blindly?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Nothing happened.
+    No,
+    /// It may have happened, or may still happen.
+    Unknown,
+}
+
+/// A permanent error code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// Area and four digits.
+    pub id: &'static str,
+    /// What the caller can do.
+    pub kind: Kind,
+    /// Whether it may have happened all the same.
+    pub applied: Applied,
+}
+
+/// An error that has a code.
+pub trait Coded {
+    /// Its code.
+    fn code(&self) -> Code;
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $id:ident: $kind:ident, $applied:ident;)*) => {
+        $($(#[$doc])* pub const $id: Code = Code { id: stringify!($id), kind: Kind::$kind, applied: Applied::$applied };)*
+        /// All codes, in the order of this file.
+        pub const ALL: &[Code] = &[$($id),*];
+        /// The page of a code: what happened, likely causes, what to do.
+        pub fn page(id: &str) -> Option<&'static str> {
+            match id {
+                $(stringify!($id) => Some(include_str!(concat!("../codes/", stringify!($id), ".md"))),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+codes! {
+    // The log.
+    /// The log was written by another leader since.
+    LOG0001: Fenced, No;
+    /// Writing or syncing failed; the log is closed.
+    LOG0002: Unavailable, Unknown;
+    /// Stored bytes are damaged where they had been synced.
+    LOG0003: Corrupt, No;
+    /// The disk has no room for another segment.
+    LOG0004: Exhausted, No;
+    /// A batch above the largest size.
+    LOG0005: Exhausted, No;
+    /// The base folder belongs to another running process.
+    LOG0006: Conflict, No;
+    /// The log does not hold the record that the store says it applied.
+    LOG0007: Corrupt, No;
+    /// The position asked for has been trimmed.
+    LOG0008: NotFound, No;
+
+    // Metadata, deployments and subscriptions (numbers of the product documentation).
+    /// Discovery could not reach the endpoint.
+    META0003: Unavailable, No;
+    /// The endpoint is registered already.
+    META0004: Conflict, No;
+    /// A reserved or malformed service name.
+    META0005: Invalid, No;
+    /// An incompatible change of a service.
+    META0006: Conflict, No;
+    /// A subscription's source, sink or options are not usable.
+    META0009: Invalid, No;
+    /// No service protocol version in common.
+    META0012: Invalid, No;
+    /// The discovery answer is not a manifest.
+    META0013: Invalid, No;
+    /// The endpoint seems to speak HTTP/1.1 only.
+    META0014: Invalid, No;
+    /// Bidirectional streaming over a transport that cannot.
+    META0015: Invalid, No;
+    /// An in-place update changes the protocol range.
+    META0016: Conflict, No;
+
+    // Running.
+    /// The abort timeout fired.
+    RT0001: Unavailable, Unknown;
+    /// The configuration cannot be used.
+    RT0002: Invalid, No;
+    /// A message above the size limit.
+    RT0003: Exhausted, No;
+    /// A listen address cannot be bound.
+    RT0004: Conflict, No;
+    /// The data folder is locked by another process.
+    RT0005: Conflict, No;
+    /// An attempt failed for no more specific reason.
+    RT0006: Internal, Unknown;
+    /// The handler reported a retryable error.
+    RT0007: Unavailable, Unknown;
+    /// Network trouble with the endpoint.
+    RT0010: Unavailable, Unknown;
+    /// No deployment serves the service.
+    RT0011: NotFound, No;
+    /// The endpoint broke the service protocol.
+    RT0012: Invalid, Unknown;
+    /// No service protocol version in common any more.
+    RT0013: Invalid, No;
+    /// The invocation is pinned to a version this server does not speak.
+    RT0014: Invalid, No;
+    /// The endpoint refused the negotiated version.
+    RT0015: Invalid, No;
+    /// The handler did something else than its journal says.
+    RT0016: Conflict, Unknown;
+    /// A command that may not be used here.
+    RT0017: Invalid, No;
+    /// A call to an unknown service or handler.
+    RT0018: NotFound, No;
+    /// The endpoint answered "payload too large".
+    RT0019: Exhausted, Unknown;
+    /// The endpoint asked to slow down.
+    RT0023: Unavailable, No;
+}
