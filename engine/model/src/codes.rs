@@ -155,4 +155,6 @@ codes! {
     RT0019: Exhausted, Unknown;
     /// The endpoint asked to slow down.
     RT0023: Unavailable, No;
+    /// An await nested too deep or with too many parts.
+    RT0025: Exhausted, No;
 }

@@ -2,11 +2,24 @@
 //!
 //! No I/O, no clock, no randomness; nothing here depends on another crate of the engine.
 
+pub mod codec;
 pub mod codes;
+pub mod command;
+pub mod env;
 pub mod ids;
+pub mod invocation;
+pub mod journal;
 pub mod key;
 pub mod lsn;
+pub mod source;
+pub mod table;
+pub mod text;
 
+pub use codec::{DecodeError, Wire};
+pub use codes::{Code, Coded};
+pub use command::Command;
+pub use env::Env;
 pub use ids::{AwakeableId, ClusterId, DeploymentId, IdError, InvocationId, PartitionId, SubscriptionId};
 pub use key::{PartitionKey, SourceId};
 pub use lsn::{LeaderEpoch, Lsn};
+pub use text::{Text, TimestampMs};

@@ -1,0 +1,184 @@
+//! The journal of an invocation: one append-only list of commands and notifications
+//! (`spec/service-protocol.md` section 5).
+
+use bytes::Bytes;
+
+use crate::{
+    codec::{wire_enum, wire_struct},
+    ids::InvocationId,
+    text::{Text, TimestampMs},
+};
+
+/// Frame types of the service protocol that the state machine itself makes or looks at.
+pub mod ty {
+    /// Entry 0.
+    pub const INPUT: u16 = 0x0400;
+    /// The result.
+    pub const OUTPUT: u16 = 0x0401;
+    /// Answers GetLazyState.
+    pub const LAZY_STATE: u16 = 0x8002;
+    /// Answers GetLazyStateKeys.
+    pub const LAZY_STATE_KEYS: u16 = 0x8006;
+    /// Answers Sleep.
+    pub const SLEEP: u16 = 0x800C;
+    /// Answers Call with its result.
+    pub const CALL: u16 = 0x800D;
+    /// Answers Call and OneWayCall with the id.
+    pub const CALL_ID: u16 = 0x800E;
+    /// Answers Run.
+    pub const RUN: u16 = 0x8011;
+    /// A signal.
+    pub const SIGNAL: u16 = 0xFBFF;
+}
+
+/// The signal index that cancels.
+pub const SIGNAL_CANCEL: u32 = 1;
+
+/// Name and value as a handler sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// As given, case kept.
+    pub name: Text,
+    /// As given.
+    pub value: Text,
+}
+wire_struct! { Header { name, value } }
+
+/// A terminal failure: what a handler threw, or what the server decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// HTTP-like.
+    pub code: u32,
+    /// For people.
+    pub message: Text,
+    /// Attached by the handler.
+    pub metadata: Vec<(Text, Text)>,
+}
+wire_struct! { Failure { code, message, metadata } }
+
+impl Failure {
+    /// A failure that the server makes.
+    pub fn new(code: u32, message: &'static str) -> Self {
+        Self { code, message: Text::constant(message), metadata: Vec::new() }
+    }
+}
+
+/// How an invocation, a call or a step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// The output bytes.
+    Success(Bytes),
+    /// The terminal failure.
+    Failure(Failure),
+}
+wire_enum!(Completion { 1 => Success(value), 2 => Failure(failure), });
+
+/// What a notification answers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NotificationId {
+    /// An id that the SDK chose for a result.
+    Completion(u32),
+    /// A signal by number; awakeables start at 17.
+    Signal(u32),
+    /// A signal by name.
+    Named(Text),
+}
+wire_enum!(NotificationId { 1 => Completion(id), 2 => Signal(index), 3 => Named(name), });
+
+/// The result in a notification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotificationResult {
+    /// Done, or not there.
+    Void,
+    /// Bytes, possibly none.
+    Value(Bytes),
+    /// A terminal failure.
+    Failure(Failure),
+    /// The id of a callee.
+    InvocationId(InvocationId),
+    /// State keys, sorted bytewise.
+    StateKeys(Vec<Bytes>),
+}
+wire_enum!(NotificationResult {
+    1 => Void,
+    2 => Value(value),
+    3 => Failure(failure),
+    4 => InvocationId(id),
+    5 => StateKeys(keys),
+});
+
+impl From<Completion> for NotificationResult {
+    fn from(completion: Completion) -> Self {
+        match completion {
+            Completion::Success(value) => Self::Value(value),
+            Completion::Failure(failure) => Self::Failure(failure),
+        }
+    }
+}
+
+/// An answer to a command, or a signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// Frame type.
+    pub ty: u16,
+    /// What it answers.
+    pub id: NotificationId,
+    /// The answer.
+    pub result: NotificationResult,
+}
+wire_struct! { Notification { ty, id, result } }
+
+/// One entry. Index 0 is always [`Entry::Input`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// What the invocation was called with.
+    Input {
+        /// In the order in which the handler sees them.
+        headers: Vec<Header>,
+        /// The request body, the call's parameter or the record's value.
+        value: Bytes,
+    },
+    /// A command of the handler: replayed with exactly these bytes.
+    Command {
+        /// Frame type.
+        ty: u16,
+        /// Its payload as it was received.
+        raw: Bytes,
+    },
+    /// An answer, encoded for the protocol version when it is sent.
+    Notification(Notification),
+}
+wire_enum!(Entry { 1 => Input { headers, value }, 2 => Command { ty, raw }, 3 => Notification(notification), });
+
+/// The stored entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalRow {
+    /// When it was proposed.
+    pub appended_at: TimestampMs,
+    /// What it is.
+    pub entry: Entry,
+}
+wire_struct! { JournalRow { appended_at, entry } }
+
+/// The leaves of what an attempt waits for: any of them wakes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Awaiting {
+    /// Completion ids.
+    pub completions: Vec<u32>,
+    /// Signal indices.
+    pub signals: Vec<u32>,
+    /// Signal names.
+    pub names: Vec<Text>,
+}
+wire_struct! { Awaiting { completions, signals, names } }
+
+impl Awaiting {
+    /// Does this notification wake it?
+    pub fn lists(&self, id: &NotificationId) -> bool {
+        match id {
+            NotificationId::Completion(id) => self.completions.contains(id),
+            NotificationId::Signal(index) => self.signals.contains(index),
+            NotificationId::Named(name) => self.names.contains(name),
+        }
+    }
+}
