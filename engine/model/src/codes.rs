@@ -155,6 +155,12 @@ codes! {
     RT0019: Exhausted, Unknown;
     /// The endpoint asked to slow down.
     RT0023: Unavailable, No;
+    /// Too much work is waiting.
+    RT0024: Exhausted, No;
+    /// The outcome is not known.
+    RT0025: Unavailable, Unknown;
+    /// The server is shutting down.
+    RT0026: Unavailable, No;
     /// An await nested too deep or with too many parts.
     RT0025: Exhausted, No;
 }

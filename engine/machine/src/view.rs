@@ -1,0 +1,16 @@
+//! What the state machine reads.
+
+use bytes::Bytes;
+use millrace_model::{invocation::ObjectKey, table::Table};
+
+/// The committed state of a partition. Implemented by the store; the contract suite is `suite` of this crate.
+pub trait StateView {
+    /// Why it could not be read; nothing of the batch is kept then.
+    type Error;
+
+    /// The committed row, if there is one.
+    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Row>, Self::Error>;
+
+    /// All committed state of an object: key and value, sorted bytewise by key.
+    fn state(&self, object: &ObjectKey) -> Result<Vec<(Bytes, Bytes)>, Self::Error>;
+}

@@ -1,0 +1,259 @@
+//! The way to the leaders of all partitions, for everybody outside.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use millrace_machine::{Answer, Refusal};
+use millrace_model::{
+    Command, InvocationId, PartitionId, SubscriptionId, TimestampMs,
+    codes::{self, Code, Coded},
+    command::{Attempt, Known, TerminateMode},
+    invocation::NewInvocation,
+    journal::Completion,
+    source::Budget,
+};
+use millrace_store::PartitionStore;
+use tokio::sync::oneshot;
+
+use crate::{
+    mailbox::{Full, Input, Mailbox},
+    status::{Board, LeaderStatus},
+};
+
+/// Why a leader did not take something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// Too much waits already. Nothing happened.
+    #[error("too much work is waiting")]
+    Overloaded,
+    /// The disk is at its watermark. Nothing happened.
+    #[error("the disk is almost full: no new work is admitted")]
+    StorageFull,
+    /// The leader stopped before it could tell what became of it: it may have happened.
+    #[error("the partition stopped before the outcome was known")]
+    Unknown,
+    /// The leader has stopped. Nothing happened.
+    #[error("the server is shutting down")]
+    Stopped,
+}
+
+impl Coded for ProposeError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Overloaded => codes::RT0024,
+            Self::StorageFull => codes::LOG0004,
+            Self::Unknown => codes::RT0025,
+            Self::Stopped => codes::RT0026,
+        }
+    }
+}
+
+/// An invocation has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// How.
+    pub result: Completion,
+    /// It was there before this call.
+    pub known: bool,
+    /// It had ended before this call, and its result answers repeats until then.
+    pub ended_before: Option<TimestampMs>,
+}
+
+/// An invocation is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// It was there before this call.
+    pub known: bool,
+    /// When it starts, if it is scheduled.
+    pub execute_at: Option<TimestampMs>,
+}
+
+/// A look at a result.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// No such invocation, or no longer.
+    NotFound,
+    /// It has not ended.
+    NotReady,
+    /// It has ended.
+    Ended {
+        /// How.
+        result: Completion,
+        /// Until when the result answers repeats.
+        result_until: TimestampMs,
+    },
+}
+
+const ADMIT: u8 = 0;
+const STORAGE_FULL: u8 = 1;
+const STOPPING: u8 = 2;
+
+pub(crate) struct Shared {
+    pub(crate) partitions: u16,
+    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
+    pub(crate) board: Board,
+    admission: AtomicU8,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Handle(pub(crate) Arc<Shared>);
+
+impl Handle {
+    /// For `partitions` partitions, dealt out to as many drivers as there are mailboxes.
+    pub(crate) fn new(partitions: u16, mailboxes: Vec<Arc<Mailbox>>) -> Self {
+        let board = Board::new(partitions);
+        Self(Arc::new(Shared { partitions, mailboxes, board, admission: AtomicU8::new(ADMIT) }))
+    }
+
+    /// N of DESIGN.md section 2.
+    pub fn partitions(&self) -> u16 {
+        self.0.partitions
+    }
+
+    /// Who owns an invocation.
+    pub fn owner(&self, id: InvocationId) -> PartitionId {
+        id.key.partition(self.0.partitions)
+    }
+
+    /// Budgets of sources.
+    pub fn board(&self) -> &Board {
+        &self.0.board
+    }
+
+    /// Budget of one subscription, added up over the partitions.
+    pub fn budget(&self, subscription: SubscriptionId) -> Budget {
+        (0..self.0.partitions).fold(Budget::ZERO, |sum, p| sum + self.0.board.budget(PartitionId(p), subscription))
+    }
+
+    /// Refuses new work while the disk is at its watermark.
+    pub fn set_storage_full(&self, full: bool) {
+        let (from, to) = if full { (ADMIT, STORAGE_FULL) } else { (STORAGE_FULL, ADMIT) };
+        let _ = self.0.admission.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Refuses new work from now on; what is in flight goes on.
+    pub fn stop_admission(&self) {
+        self.0.admission.store(STOPPING, Ordering::Relaxed);
+    }
+
+    /// Would new work be taken now?
+    pub fn admission(&self) -> Result<(), ProposeError> {
+        match self.0.admission.load(Ordering::Relaxed) {
+            STORAGE_FULL => Err(ProposeError::StorageFull),
+            STOPPING => Err(ProposeError::Stopped),
+            _ => Ok(()),
+        }
+    }
+
+    fn mailbox(&self, partition: PartitionId) -> &Mailbox {
+        &self.0.mailboxes[usize::from(partition.0) % self.0.mailboxes.len()]
+    }
+
+    fn offer(&self, partition: PartitionId, input: Input, bytes: usize) -> Result<(), ProposeError> {
+        self.mailbox(partition).offer(partition, input, bytes).map_err(|full| match full {
+            Full::Overloaded => ProposeError::Overloaded,
+            Full::Closed => ProposeError::Stopped,
+        })
+    }
+
+    /// Makes an invocation and resolves when it is in the log and applied. Dropping the future takes nothing back.
+    pub async fn invoke(&self, invocation: NewInvocation, known: Known) -> Result<Accepted, ProposeError> {
+        self.admission()?;
+        let (partition, bytes) = (self.owner(invocation.id), invocation.value.len());
+        let command = Command::Invoke { invocation: Box::new(invocation), known };
+        match self.propose_sized(partition, command, bytes).await? {
+            Answer::Accepted { known, execute_at, .. } => Ok(Accepted { known, execute_at }),
+            _ => Err(ProposeError::Unknown),
+        }
+    }
+
+    /// Makes an invocation and resolves when it has ended. Dropping the future takes nothing back.
+    pub async fn call(&self, invocation: NewInvocation, known: Known) -> Result<Ended, ProposeError> {
+        self.admission()?;
+        let (partition, bytes, id) = (self.owner(invocation.id), invocation.value.len(), invocation.id);
+        let command = Command::Invoke { invocation: Box::new(invocation), known };
+        let (reply, ended) = oneshot::channel();
+        self.offer(partition, Input::ProposeAndWait { command, id, reply }, bytes)?;
+        ended.await.map_err(|_| ProposeError::Unknown)
+    }
+
+    /// Resolves when the invocation has ended; `None` if it is not known.
+    pub async fn attach(&self, id: InvocationId) -> Result<Option<Ended>, ProposeError> {
+        let (reply, ended) = oneshot::channel();
+        self.offer(self.owner(id), Input::Attach { id, reply }, 0)?;
+        Ok(ended.await.ok())
+    }
+
+    /// The result, if it is there.
+    pub async fn output(&self, id: InvocationId) -> Result<Output, ProposeError> {
+        self.read(self.owner(id), move |store, _| crate::leader::look_up(store, id)).await
+    }
+
+    /// Proposes any command and resolves with its answer once it is applied. For operators' commands and sources;
+    /// `Unknown`: it may have happened.
+    pub async fn propose(&self, partition: PartitionId, command: Command) -> Result<Answer, ProposeError> {
+        self.propose_sized(partition, command, 0).await
+    }
+
+    /// As [`Handle::propose`], for a command with `bytes` of payload.
+    pub async fn propose_sized(
+        &self,
+        partition: PartitionId,
+        command: Command,
+        bytes: usize,
+    ) -> Result<Answer, ProposeError> {
+        let (reply, answer) = oneshot::channel();
+        self.offer(partition, Input::Propose { command, reply: Some(reply) }, bytes)?;
+        answer.await.map_err(|_| ProposeError::Unknown)
+    }
+
+    /// Kills or cancels. `Ok(Err(..))`: why not.
+    pub async fn terminate(
+        &self,
+        id: InvocationId,
+        mode: TerminateMode,
+        now: TimestampMs,
+    ) -> Result<Result<Answer, Refusal>, ProposeError> {
+        let answer = self.propose(self.owner(id), Command::Terminate { id, mode, now }).await?;
+        Ok(match answer {
+            Answer::Refused(refusal) => Err(refusal),
+            answer => Ok(answer),
+        })
+    }
+
+    /// Looks at a partition between two batches: what is committed, and what its leader does. `look` must be quick,
+    /// the leader waits for it: at most a few thousand rows.
+    pub async fn read<R: Send + 'static>(
+        &self,
+        partition: PartitionId,
+        look: impl FnOnce(&PartitionStore, &LeaderStatus) -> R + Send + 'static,
+    ) -> Result<R, ProposeError> {
+        let (reply, seen) = oneshot::channel();
+        let read = Input::Read(Box::new(move |store, status| {
+            let _ = reply.send(look(store, status));
+        }));
+        self.offer(partition, read, 0)?;
+        seen.await.map_err(|_| ProposeError::Unknown)
+    }
+
+    /// Proposes what an attempt sent. Waits while too much waits at the leader. `lazy`: may wait for the next batch,
+    /// for hints that need no sync of their own.
+    pub async fn attempt(&self, attempt: Attempt, lazy: bool, bytes: usize) -> Result<(), ProposeError> {
+        let partition = self.owner(attempt.id);
+        let mailbox = self.mailbox(partition);
+        mailbox.room().await;
+        let input = Input::Attempt { attempt: Box::new(attempt), lazy };
+        mailbox.force(partition, input, bytes).map_err(|_| ProposeError::Stopped)
+    }
+
+    /// An attempt is over; nothing of it comes behind this.
+    pub fn attempt_closed(&self, id: InvocationId, attempt: u32) {
+        let partition = self.owner(id);
+        // A driver that has stopped does not mind.
+        let _ = self.mailbox(partition).force(partition, Input::AttemptClosed { id, attempt }, 0);
+    }
+}

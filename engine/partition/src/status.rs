@@ -1,0 +1,59 @@
+//! What a leader shows of itself.
+
+use std::collections::BTreeMap;
+
+use millrace_model::{InvocationId, LeaderEpoch, Lsn, PartitionId, SubscriptionId, source::Budget};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+/// A leader between two batches.
+#[derive(Clone, Debug, Default)]
+pub struct LeaderStatus {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// Its epoch; `LeaderEpoch::ANNOUNCE` while it does not lead.
+    pub epoch: LeaderEpoch,
+    /// Last batch in the store.
+    pub applied: Lsn,
+    /// Last batch that would survive a crash of the store alone; the log is kept behind it.
+    pub durable: Lsn,
+    /// Attempts that run here now.
+    pub running: BTreeMap<InvocationId, u32>,
+    /// Invocations that wait for a slot.
+    pub starting: usize,
+}
+
+/// Budgets and positions, for those who read sources: updated after every batch that changes them.
+pub struct Board {
+    budgets: RwLock<BTreeMap<(PartitionId, SubscriptionId), Budget>>,
+    changed: Vec<watch::Sender<u64>>,
+}
+
+impl Board {
+    pub(crate) fn new(partitions: u16) -> Self {
+        Self { budgets: RwLock::default(), changed: (0..partitions).map(|_| watch::Sender::new(0)).collect() }
+    }
+
+    /// Unsettled records of a subscription that `partition` has read.
+    pub fn budget(&self, partition: PartitionId, subscription: SubscriptionId) -> Budget {
+        self.budgets.read().get(&(partition, subscription)).copied().unwrap_or_default()
+    }
+
+    /// Resolves when a budget of `partition` changes after the receiver last looked.
+    pub fn changed(&self, partition: PartitionId) -> watch::Receiver<u64> {
+        self.changed[usize::from(partition.0)].subscribe()
+    }
+
+    pub(crate) fn set(&self, partition: PartitionId, budgets: impl IntoIterator<Item = (SubscriptionId, Budget)>) {
+        let mut all = self.budgets.write();
+        for (subscription, budget) in budgets {
+            if budget == Budget::ZERO {
+                all.remove(&(partition, subscription));
+            } else {
+                all.insert((partition, subscription), budget);
+            }
+        }
+        drop(all);
+        self.changed[usize::from(partition.0)].send_modify(|n| *n += 1);
+    }
+}
