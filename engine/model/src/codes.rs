@@ -162,5 +162,5 @@ codes! {
     /// The server is shutting down.
     RT0026: Unavailable, No;
     /// An await nested too deep or with too many parts.
-    RT0025: Exhausted, No;
+    RT0027: Exhausted, No;
 }
