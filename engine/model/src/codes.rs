@@ -95,6 +95,14 @@ codes! {
     LOG0007: Corrupt, No;
     /// The position asked for has been trimmed.
     LOG0008: NotFound, No;
+    /// The log holds a record of another cluster.
+    LOG0009: Conflict, No;
+    /// More waits for the log than may wait.
+    LOG0010: Exhausted, No;
+    /// The log was sealed here and goes on in its next segment.
+    LOG0011: Fenced, No;
+    /// The log's folder or files cannot be opened or read.
+    LOG0012: Unavailable, No;
 
     // Metadata, deployments and subscriptions (numbers of the product documentation).
     /// Discovery could not reach the endpoint.
