@@ -3,9 +3,19 @@
 //! Pure and deterministic: no clock, no randomness, no I/O, no look at metadata. Every replica that applies the same
 //! log gets the same bytes. Rejecting a command is an outcome, never an error: apply is total over whatever the log
 //! holds.
+//!
+//! A batch is one [`Txn`]: each command reads the committed state with what the batch has already changed on top, and
+//! the batch ends as one [`Outcome`].
 
-pub mod effect;
-pub mod view;
+mod command;
+mod effect;
+mod entry;
+mod lifecycle;
+mod lock;
+mod txn;
+mod view;
 
 pub use effect::{Answer, Effect, Refusal};
+pub use lifecycle::KNOWN_IDS_MS;
+pub use txn::{MACHINE_VERSION, Outcome, Txn};
 pub use view::StateView;

@@ -84,12 +84,15 @@ pub enum Action {
     AwaitingOn {
         /// The leaves; `None` while a side effect runs.
         awaiting: Option<Awaiting>,
+        /// As in `Suspend`.
+        seen: u32,
     },
     /// It ended by suspending.
     Suspend {
         /// What wakes it.
         awaiting: Awaiting,
-        /// Journal entries that the attempt has been sent or has sent: later notifications wake it at once.
+        /// Journal index behind the last entry that the attempt was sent: a listed notification that stands there or
+        /// later wakes it at once.
         seen: u32,
     },
     /// It ended well.
@@ -107,7 +110,7 @@ pub enum Action {
 wire_enum!(Action {
     1 => Command { index, ty, raw, effect },
     2 => RunResult { completion, result, ack },
-    3 => AwaitingOn { awaiting },
+    3 => AwaitingOn { awaiting, seen },
     4 => Suspend { awaiting, seen },
     5 => End,
     6 => Fail { decision, error, counts },

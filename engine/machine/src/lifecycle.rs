@@ -1,0 +1,351 @@
+//! How invocations come, wait, are told things, and end.
+
+use millrace_model::{
+    InvocationId, TimestampMs,
+    command::{Known, Lane, Message},
+    invocation::{Completed, HandlerKind, Invocation, NewInvocation, Pending, ResultSink, Retries, Source, Status},
+    journal::{Awaiting, Completion, Entry, Failure, JournalRow, Notification, NotificationId, ty},
+    source::Budget,
+    table::{Ended, Expiries, ExpiryKey, ExpiryKind, Invocations, Journal, TimerKey, TimerKind, Timers},
+};
+
+use crate::{Answer, Effect, StateView, Txn};
+
+/// Ids of ended invocations are kept at least this long, so that a repeated command finds them (DESIGN.md section 2).
+pub const KNOWN_IDS_MS: u64 = 10 * 60 * 1000;
+
+/// A workflow's run handler was called for a key that has run.
+fn already_invoked() -> Failure {
+    Failure::new(409, "the workflow method was already invoked")
+}
+
+/// Repeats of the call get the same id by construction.
+fn is_deterministic(new: &NewInvocation) -> bool {
+    new.idempotency_key.is_some() || new.target.kind == HandlerKind::Workflow
+}
+
+impl<V: StateView> Txn<'_, V> {
+    /// Makes an invocation of this partition, or finds it.
+    pub(crate) fn create(&mut self, new: NewInvocation, known: Known, now: TimestampMs) -> Result<Answer, V::Error> {
+        let deterministic = is_deterministic(&new);
+        if (known == Known::Maybe || deterministic)
+            && let Some(answer) = self.find(&new, deterministic, now)?
+        {
+            return Ok(answer);
+        }
+        let NewInvocation { id, target, source, created_at, execute_at, headers, value, .. } = new;
+        let sinks = match &source {
+            Source::Caller { id, completion: Some(completion), .. } => {
+                vec![ResultSink { caller: *id, completion: *completion }]
+            }
+            _ => Vec::new(),
+        };
+        let mut invocation = Invocation {
+            created_lsn: self.lsn,
+            created_at,
+            modified_at: now,
+            target,
+            source,
+            idempotency_key: new.idempotency_key,
+            completion_retention: new.completion_retention,
+            journal_retention: new.journal_retention,
+            random_seed: new.random_seed,
+            traceparent: new.traceparent,
+            status: Status::Running,
+            journal_len: 1,
+            commands: 1,
+            last_entry_at: now,
+            attempt: 0,
+            refused: false,
+            pin: None,
+            pending: Vec::new(),
+            awaiting: None,
+            output: None,
+            sinks,
+            retries: Retries::default(),
+            last_error: None,
+        };
+        self.put::<Journal>((id, 0), JournalRow { appended_at: now, entry: Entry::Input { headers, value } });
+        let execute_at = execute_at.filter(|at| *at > now);
+        match execute_at {
+            Some(at) => {
+                invocation.status = Status::Scheduled { at };
+                self.set_timer(TimerKey { at, id, kind: TimerKind::Start });
+            }
+            None => self.admit(id, &mut invocation)?,
+        }
+        self.put::<Invocations>(id, invocation);
+        Ok(Answer::Accepted { known: false, execute_at, ended: None })
+    }
+
+    /// The invocation that is there already, if it counts as the same.
+    fn find(&mut self, new: &NewInvocation, deterministic: bool, now: TimestampMs) -> Result<Option<Answer>, V::Error> {
+        let caller = match &new.source {
+            Source::Caller { id, completion: Some(completion), .. } => Some((*id, *completion)),
+            _ => None,
+        };
+        let refuse_run = deterministic && new.target.kind == HandlerKind::Workflow;
+        if let Some(mut invocation) = self.get::<Invocations>(&new.id)? {
+            self.settle_record(&new.source);
+            if let Some((caller, completion)) = caller {
+                if refuse_run {
+                    self.respond(caller, completion, Completion::Failure(already_invoked()), now)?;
+                } else {
+                    invocation.sinks.push(ResultSink { caller, completion });
+                    self.put::<Invocations>(new.id, invocation.clone());
+                }
+            }
+            let execute_at = match invocation.status {
+                Status::Scheduled { at } => Some(at),
+                _ => None,
+            };
+            return Ok(Some(Answer::Accepted { known: true, execute_at, ended: None }));
+        }
+        let Some(ended) = self.get::<Ended>(&new.id)? else {
+            return Ok(None);
+        };
+        if deterministic && now >= ended.result_until {
+            // Kept for its journal only: the call runs again.
+            self.remove_ended(new.id, &ended);
+            return Ok(None);
+        }
+        self.settle_record(&new.source);
+        if let Some((caller, completion)) = caller {
+            let result = if refuse_run { Completion::Failure(already_invoked()) } else { ended.result.clone() };
+            self.respond(caller, completion, result, now)?;
+        }
+        let ended = Some((ended.result, ended.result_until));
+        Ok(Some(Answer::Accepted { known: true, execute_at: None, ended }))
+    }
+
+    /// A record that will not wait at a lock is settled: its reader counted it as ready.
+    pub(crate) fn settle_record(&mut self, source: &Source) {
+        if let Source::Record(record) = source {
+            let change = Budget::ZERO - Budget::ready(record.bytes);
+            self.settle(record.reader, record.subscription, change);
+        }
+    }
+
+    pub(crate) fn set_timer(&mut self, key: TimerKey) {
+        self.put::<Timers>(key.clone(), ());
+        self.effect(Effect::SetTimer { key });
+    }
+
+    /// Hands a message to its owner: at once if that is this partition.
+    pub(crate) fn tell(&mut self, id: InvocationId, message: Message, now: TimestampMs) -> Result<(), V::Error> {
+        let owner = self.owner(id)?;
+        if owner == self.me { self.receive(message, now) } else { self.send(owner, Lane::Control, message) }
+    }
+
+    /// A message has come to its owner.
+    pub(crate) fn receive(&mut self, message: Message, now: TimestampMs) -> Result<(), V::Error> {
+        match message {
+            Message::Invoke(new) => {
+                self.create(*new, Known::Fresh, now)?;
+                Ok(())
+            }
+            Message::CallResult { caller, completion, result } => {
+                let id = NotificationId::Completion(completion);
+                self.notify(caller, Notification { ty: ty::CALL, id, result: result.into() }, now)
+            }
+            Message::Settle { subscription, change } => self.change_budget(subscription, change),
+            Message::Signal { target, index, result } => {
+                let id = NotificationId::Signal(index);
+                self.notify(target, Notification { ty: ty::SIGNAL, id, result }, now)
+            }
+        }
+    }
+
+    /// Gives a result to the caller that waits for it.
+    pub(crate) fn respond(
+        &mut self,
+        caller: InvocationId,
+        completion: u32,
+        result: Completion,
+        now: TimestampMs,
+    ) -> Result<(), V::Error> {
+        self.tell(caller, Message::CallResult { caller, completion, result }, now)
+    }
+
+    /// Appends an entry. The caller stores the row.
+    pub(crate) fn append(&mut self, id: InvocationId, invocation: &mut Invocation, entry: Entry, now: TimestampMs) {
+        self.put::<Journal>((id, invocation.journal_len), JournalRow { appended_at: now, entry });
+        invocation.journal_len += 1;
+        invocation.modified_at = now;
+    }
+
+    /// Appends a notification to an invocation of this partition, and wakes it if it waits for it. A completion that
+    /// is not expected, and anything for one that has ended, is ignored.
+    pub(crate) fn notify(
+        &mut self,
+        id: InvocationId,
+        notification: Notification,
+        now: TimestampMs,
+    ) -> Result<(), V::Error> {
+        let Some(mut invocation) = self.get::<Invocations>(&id)? else {
+            return Ok(());
+        };
+        if let NotificationId::Completion(completion) = notification.id {
+            let Some(at) = invocation.pending.iter().position(|(pending, _)| *pending == completion) else {
+                return Ok(());
+            };
+            invocation.pending.remove(at);
+        }
+        self.add_notification(id, &mut invocation, notification, None, now);
+        self.put::<Invocations>(id, invocation);
+        Ok(())
+    }
+
+    /// Appends a notification and wakes or tells the invocation. The caller stores the row.
+    pub(crate) fn add_notification(
+        &mut self,
+        id: InvocationId,
+        invocation: &mut Invocation,
+        notification: Notification,
+        ack: Option<u32>,
+        now: TimestampMs,
+    ) {
+        let index = invocation.journal_len;
+        let wakes = invocation.awaiting.as_ref().is_some_and(|awaiting| awaiting.lists(&notification.id));
+        let row = JournalRow { appended_at: now, entry: Entry::Notification(notification) };
+        if invocation.status == Status::Running {
+            self.effect(Effect::Forward { id, index, row: row.clone(), ack });
+        }
+        self.put::<Journal>((id, index), row);
+        invocation.journal_len += 1;
+        invocation.modified_at = now;
+        if wakes {
+            invocation.awaiting = None;
+            if invocation.status == Status::Suspended {
+                self.run(id, invocation);
+            }
+        }
+    }
+
+    /// Is there a notification that an attempt waits for and has not been sent?
+    pub(crate) fn has_unseen(
+        &self,
+        id: InvocationId,
+        invocation: &Invocation,
+        awaiting: &Awaiting,
+        seen: u32,
+    ) -> Result<bool, V::Error> {
+        for index in seen..invocation.journal_len {
+            if let Some(JournalRow { entry: Entry::Notification(notification), .. }) =
+                self.get::<Journal>(&(id, index))?
+                && awaiting.lists(&notification.id)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes the timers that an invocation still has.
+    pub(crate) fn drop_timers(&mut self, id: InvocationId, invocation: &Invocation) {
+        match invocation.status {
+            Status::Scheduled { at } => self.delete::<Timers>(TimerKey { at, id, kind: TimerKind::Start }),
+            Status::BackingOff { at } => self.delete::<Timers>(TimerKey { at, id, kind: TimerKind::Retry }),
+            _ => {}
+        }
+        for (completion, pending) in &invocation.pending {
+            if let Pending::Sleep { wake_at } = pending {
+                self.delete::<Timers>(TimerKey { at: *wake_at, id, kind: TimerKind::Sleep(*completion) });
+            }
+        }
+    }
+
+    /// Ends an invocation that has run: callers get the result, the key goes on, the result is kept.
+    pub(crate) fn end(
+        &mut self,
+        id: InvocationId,
+        mut invocation: Invocation,
+        result: Completion,
+        now: TimestampMs,
+    ) -> Result<(), V::Error> {
+        self.drop_timers(id, &invocation);
+        self.delete::<Invocations>(id);
+        let kept = invocation.completion_retention.max(invocation.journal_retention).max(KNOWN_IDS_MS);
+        let expires_at = now.after(kept);
+        let repeats = invocation.idempotency_key.is_some() || invocation.target.kind == HandlerKind::Workflow;
+        let result_until = if repeats { now.after(invocation.completion_retention) } else { expires_at };
+        let journal_expires_at = now.after(invocation.journal_retention);
+        let mut journal_len = invocation.journal_len;
+        if invocation.journal_retention == 0 {
+            self.remove_journal(id, journal_len);
+            journal_len = 0;
+        } else if journal_expires_at < expires_at {
+            self.set_expiry(ExpiryKey { at: journal_expires_at, id, kind: ExpiryKind::Journal });
+        }
+        self.set_expiry(ExpiryKey { at: expires_at, id, kind: ExpiryKind::Invocation });
+        for sink in std::mem::take(&mut invocation.sinks) {
+            self.respond(sink.caller, sink.completion, result.clone(), now)?;
+        }
+        self.effect(Effect::Ended { id, result: result.clone(), result_until });
+        match invocation.target.object() {
+            Some(object) if invocation.target.kind.is_exclusive() => self.release(object, id, &invocation)?,
+            _ => self.settle_record(&invocation.source),
+        }
+        self.put::<Ended>(
+            id,
+            Completed {
+                created_lsn: invocation.created_lsn,
+                created_at: invocation.created_at,
+                completed_at: now,
+                target: invocation.target,
+                source: invocation.source,
+                idempotency_key: invocation.idempotency_key,
+                pin: invocation.pin,
+                attempts: invocation.attempt,
+                journal_len,
+                result,
+                result_until,
+                expires_at,
+                journal_expires_at,
+            },
+        );
+        Ok(())
+    }
+
+    /// Removes an invocation that has not started: its callers get the failure, nothing is kept.
+    pub(crate) fn remove_unstarted(
+        &mut self,
+        id: InvocationId,
+        mut invocation: Invocation,
+        failure: Failure,
+        now: TimestampMs,
+    ) -> Result<(), V::Error> {
+        self.drop_timers(id, &invocation);
+        self.delete::<Invocations>(id);
+        self.remove_journal(id, invocation.journal_len);
+        match (&invocation.status, invocation.target.object()) {
+            (Status::Inboxed { seq }, Some(object)) => self.leave_inbox(object, *seq, &invocation)?,
+            _ => self.settle_record(&invocation.source),
+        }
+        let result = Completion::Failure(failure);
+        for sink in std::mem::take(&mut invocation.sinks) {
+            self.respond(sink.caller, sink.completion, result.clone(), now)?;
+        }
+        self.effect(Effect::Ended { id, result, result_until: now });
+        Ok(())
+    }
+
+    fn set_expiry(&mut self, key: ExpiryKey) {
+        self.put::<Expiries>(key.clone(), ());
+        self.effect(Effect::SetExpiry { key });
+    }
+
+    pub(crate) fn remove_journal(&mut self, id: InvocationId, len: u32) {
+        for index in 0..len {
+            self.delete::<Journal>((id, index));
+        }
+    }
+
+    /// Removes all that is kept of an ended invocation.
+    pub(crate) fn remove_ended(&mut self, id: InvocationId, ended: &Completed) {
+        self.remove_journal(id, ended.journal_len);
+        self.delete::<Ended>(id);
+        self.delete::<Expiries>(ExpiryKey { at: ended.expires_at, id, kind: ExpiryKind::Invocation });
+        self.delete::<Expiries>(ExpiryKey { at: ended.journal_expires_at, id, kind: ExpiryKind::Journal });
+    }
+}
