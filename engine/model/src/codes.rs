@@ -104,6 +104,18 @@ codes! {
     /// The log's folder or files cannot be opened or read.
     LOG0012: Unavailable, No;
 
+    // The store.
+    /// Stored bytes of a partition are not what was written.
+    STO0001: Corrupt, No;
+    /// A partition's store cannot be opened, read or written; the partition stops.
+    STO0002: Unavailable, Unknown;
+    /// The store was written by a newer release.
+    STO0003: Conflict, No;
+    /// The folder holds the store of another partition, or none of ours.
+    STO0004: Conflict, No;
+    /// The disk has no room for the store.
+    STO0005: Exhausted, Unknown;
+
     // Metadata, deployments and subscriptions (numbers of the product documentation).
     /// Discovery could not reach the endpoint.
     META0003: Unavailable, No;
