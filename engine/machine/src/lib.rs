@@ -12,10 +12,12 @@ mod effect;
 mod entry;
 mod lifecycle;
 mod lock;
+mod memory;
 mod txn;
 mod view;
 
 pub use effect::{Answer, Effect, Refusal};
 pub use lifecycle::KNOWN_IDS_MS;
+pub use memory::{ContentHash, MemoryView};
 pub use txn::{MACHINE_VERSION, Outcome, Txn};
 pub use view::StateView;

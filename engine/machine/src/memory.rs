@@ -1,0 +1,125 @@
+//! A partition's state in memory: for tests and the simulation. The store keeps the same bytes in RocksDB.
+
+use std::{collections::BTreeMap, ops::Bound};
+
+use bytes::Bytes;
+use millrace_model::{
+    DecodeError, InvocationId, Wire,
+    invocation::ObjectKey,
+    journal::JournalRow,
+    table::{Changes, Journal, OrderedKey, State, Table, key_of_stored, stored_key},
+};
+
+use crate::StateView;
+
+/// The stored rows of one partition by their stored keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryView {
+    rows: BTreeMap<Vec<u8>, Bytes>,
+}
+
+impl MemoryView {
+    /// Nothing is in it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in what one batch changed.
+    pub fn commit(&mut self, changes: &Changes) {
+        changes.for_each(|_, key, row| match row {
+            Some(row) => _ = self.rows.insert(key.to_vec(), Bytes::copy_from_slice(row)),
+            None => _ = self.rows.remove(key),
+        });
+    }
+
+    /// Rows in all tables.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// There is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Stored keys and rows of all tables, in key order.
+    pub fn stored(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.rows.iter().map(|(key, row)| (&key[..], &row[..]))
+    }
+
+    /// All rows of a table, in key order.
+    pub fn table<T: Table>(&self) -> Result<Vec<(T::Key, T::Row)>, DecodeError> {
+        let rows = self.prefixed(vec![T::TAG]);
+        rows.map(|(key, row)| {
+            let key = key_of_stored::<T>(key).ok_or(DecodeError::Malformed(T::NAME))?;
+            Ok((key, T::Row::decode(row.clone())?))
+        })
+        .collect()
+    }
+
+    /// The first `len` entries of a journal. One that is missing is an error.
+    pub fn journal(&self, id: InvocationId, len: u32) -> Result<Vec<JournalRow>, DecodeError> {
+        (0..len).map(|index| self.get::<Journal>(&(id, index))?.ok_or(DecodeError::End)).collect()
+    }
+
+    /// Equal to the store's when keys and rows of all tables are.
+    pub fn content_hash(&self) -> u64 {
+        let mut hash = ContentHash::default();
+        self.stored().for_each(|(key, row)| hash.add(key, row));
+        hash.finish()
+    }
+
+    fn prefixed(&self, prefix: Vec<u8>) -> impl Iterator<Item = (&Vec<u8>, &Bytes)> {
+        let bounds = (Bound::Included(prefix.clone()), Bound::Unbounded);
+        self.rows.range(bounds).take_while(move |(key, _)| key.starts_with(&prefix))
+    }
+}
+
+impl StateView for MemoryView {
+    type Error = DecodeError;
+
+    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Row>, DecodeError> {
+        self.rows.get(&stored_key::<T>(key)).map(|row| T::Row::decode(row.clone())).transpose()
+    }
+
+    fn state(&self, object: &ObjectKey) -> Result<Vec<(Bytes, Bytes)>, DecodeError> {
+        let mut prefix = vec![State::TAG];
+        object.put_key(&mut prefix);
+        let of_object = prefix.len();
+        self.prefixed(prefix)
+            .map(|(key, row)| {
+                let key = Bytes::get_key(&mut &key[of_object..]).ok_or(DecodeError::Malformed(State::NAME))?;
+                Ok((key, Bytes::decode(row.clone())?))
+            })
+            .collect()
+    }
+}
+
+/// A hash over stored keys and rows in key order: tells states apart that should be the same (invariant 2 of
+/// DESIGN.md). FNV-1a over lengths and bytes; not for bytes that somebody chose to collide.
+#[derive(Clone, Copy, Debug)]
+pub struct ContentHash(u64);
+
+impl Default for ContentHash {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl ContentHash {
+    /// Adds the next row.
+    pub fn add(&mut self, key: &[u8], row: &[u8]) {
+        for part in [key, row] {
+            // The length first, so that no byte can move from one part to the next.
+            let len = (part.len() as u64).to_le_bytes();
+            for &byte in len.iter().chain(part) {
+                self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+            }
+        }
+    }
+
+    /// The hash of what was added.
+    pub fn finish(self) -> u64 {
+        self.0
+    }
+}
