@@ -1,6 +1,6 @@
 //! A partition's state in memory: for tests and the simulation. The store keeps the same bytes in RocksDB.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use bytes::Bytes;
 use millrace_model::{
@@ -47,14 +47,20 @@ impl MemoryView {
         self.rows.iter().map(|(key, row)| (&key[..], &row[..]))
     }
 
-    /// All rows of a table, in key order.
-    pub fn table<T: Table>(&self) -> Result<Vec<(T::Key, T::Row)>, DecodeError> {
-        let rows = self.prefixed(vec![T::TAG]);
-        rows.map(|(key, row)| {
+    /// Calls `f` with the rows of a table in key order, beginning with `from`, until it breaks.
+    pub fn scan<T: Table>(
+        &self,
+        from: Option<&T::Key>,
+        f: &mut dyn FnMut(T::Key, T::Row) -> ControlFlow<()>,
+    ) -> Result<(), DecodeError> {
+        let first = from.map_or_else(|| vec![T::TAG], stored_key::<T>);
+        for (key, row) in self.rows.range(first..).take_while(|(key, _)| key[0] == T::TAG) {
             let key = key_of_stored::<T>(key).ok_or(DecodeError::Malformed(T::NAME))?;
-            Ok((key, T::Row::decode(row.clone())?))
-        })
-        .collect()
+            if f(key, T::Row::decode(row.clone())?).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The first `len` entries of a journal. One that is missing is an error.
@@ -68,11 +74,6 @@ impl MemoryView {
         self.stored().for_each(|(key, row)| hash.add(key, row));
         hash.finish()
     }
-
-    fn prefixed(&self, prefix: Vec<u8>) -> impl Iterator<Item = (&Vec<u8>, &Bytes)> {
-        let bounds = (Bound::Included(prefix.clone()), Bound::Unbounded);
-        self.rows.range(bounds).take_while(move |(key, _)| key.starts_with(&prefix))
-    }
 }
 
 impl StateView for MemoryView {
@@ -85,10 +86,12 @@ impl StateView for MemoryView {
     fn state(&self, object: &ObjectKey) -> Result<Vec<(Bytes, Bytes)>, DecodeError> {
         let mut prefix = vec![State::TAG];
         object.put_key(&mut prefix);
-        let of_object = prefix.len();
-        self.prefixed(prefix)
+        let of_object = |(key, _): &(&Vec<u8>, &Bytes)| key.starts_with(&prefix);
+        self.rows
+            .range(prefix.clone()..)
+            .take_while(of_object)
             .map(|(key, row)| {
-                let key = Bytes::get_key(&mut &key[of_object..]).ok_or(DecodeError::Malformed(State::NAME))?;
+                let key = Bytes::get_key(&mut &key[prefix.len()..]).ok_or(DecodeError::Malformed(State::NAME))?;
                 Ok((key, Bytes::decode(row.clone())?))
             })
             .collect()
