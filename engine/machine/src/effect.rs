@@ -5,7 +5,7 @@ use millrace_model::{
     command::{Lane, Message},
     invocation::AttemptError,
     journal::{Completion, JournalRow},
-    table::{ExpiryKey, TimerKey},
+    table::TimerKey,
 };
 
 /// One thing to do.
@@ -54,11 +54,6 @@ pub enum Effect {
     SetTimer {
         /// It.
         key: TimerKey,
-    },
-    /// A retention began.
-    SetExpiry {
-        /// It.
-        key: ExpiryKey,
     },
     /// A message for another partition is in the outbox.
     Send {

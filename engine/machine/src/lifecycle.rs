@@ -331,8 +331,7 @@ impl<V: StateView> Txn<'_, V> {
     }
 
     fn set_expiry(&mut self, key: ExpiryKey) {
-        self.put::<Expiries>(key.clone(), ());
-        self.effect(Effect::SetExpiry { key });
+        self.put::<Expiries>(key, ());
     }
 
     pub(crate) fn remove_journal(&mut self, id: InvocationId, len: u32) {

@@ -21,5 +21,5 @@ pub use command::Command;
 pub use env::Env;
 pub use ids::{AwakeableId, ClusterId, DeploymentId, IdError, InvocationId, PartitionId, SubscriptionId};
 pub use key::{PartitionKey, SourceId};
-pub use lsn::{LeaderEpoch, Lsn};
+pub use lsn::{Applied, LeaderEpoch, Lsn};
 pub use text::{Text, TimestampMs};

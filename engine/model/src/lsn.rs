@@ -40,3 +40,25 @@ impl fmt::Display for LeaderEpoch {
         self.0.fmt(f)
     }
 }
+
+/// A place in a log together with the identity of the record there: what a store keeps with its applied LSN, what
+/// counting resumes from, and what is compared before anybody continues a log. The default is before everything.
+///
+/// For a batch it is that of its last record; for an announcement `epoch` is its own LSN and `number` 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Applied {
+    /// Place of the record.
+    pub lsn: Lsn,
+    /// Epoch in force behind this record.
+    pub epoch: LeaderEpoch,
+    /// Number of the record in its epoch.
+    pub number: u64,
+    /// Checksum over its header and payload, the same in every provider.
+    pub crc: u32,
+}
+
+impl Applied {
+    /// Nothing is applied.
+    pub const NONE: Applied = Applied { lsn: Lsn::NONE, epoch: LeaderEpoch::ANNOUNCE, number: 0, crc: 0 };
+}
+

@@ -12,6 +12,7 @@ use millrace_model::{
 use crate::{Answer, Effect, StateView, Txn};
 
 /// Whether the attempt goes on behind an action.
+#[expect(clippy::large_enum_variant, reason = "it lives for one step and boxing would cost an allocation a command")]
 enum Next {
     /// The next action.
     Continue(Invocation),
