@@ -7,3 +7,10 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$MILLRACE_CACHE/target}
 if [ -f "$MILLRACE_CACHE/rocksdb/librocksdb.a" ]; then
   export ROCKSDB_LIB_DIR=$MILLRACE_CACHE/rocksdb ROCKSDB_STATIC=1
 fi
+# Homebrew keeps these out of the path, as macOS has programs of those names.
+if [ -d /opt/homebrew/opt ]; then
+  for keg in openjdk@17 openssl@3; do
+    if [ -d "/opt/homebrew/opt/$keg/bin" ]; then PATH=/opt/homebrew/opt/$keg/bin:$PATH; fi
+  done
+  export PATH
+fi
