@@ -1,1 +1,32 @@
-//! millrace-protocol
+//! The service protocol that handlers' SDKs speak, server side; versions 5 to 7 (`spec/service-protocol.md`).
+//!
+//! Pure: bytes in, events out. Sockets, timers, the journal and the meaning of commands belong to others.
+//!
+//! ```text
+//!  response body ──> Session::on_bytes ──> frame::Decoder ──> next_event ──> Event::{Command, RunProposal, …}
+//!  request body  <── Session::encode_start / encode_entry / encode_run_ack <── journal, as stored
+//! ```
+//!
+//! * [`session`] — one attempt: what may come when, and command indices.
+//! * [`command`] — what a command means; its payload is stored and replayed as received.
+//! * [`entry`] — journal entries as frames.
+//! * [`future`] — what a suspended attempt waits for.
+//! * [`version`] — negotiation and content types.
+
+pub mod command;
+pub mod entry;
+pub mod error;
+pub mod frame;
+pub mod future;
+pub mod message;
+pub mod session;
+pub mod ty;
+pub mod version;
+
+mod wire;
+
+pub use command::{AttachTarget, Callee, Command};
+pub use error::ProtocolError;
+pub use future::AwaitTree;
+pub use session::{CommandEvent, Event, Mode, Session, StartInfo};
+pub use version::ProtocolVersion;
