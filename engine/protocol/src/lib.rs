@@ -12,13 +12,16 @@
 //! * [`entry`] — journal entries as frames.
 //! * [`future`] — what a suspended attempt waits for.
 //! * [`version`] — negotiation and content types.
+//! * [`discovery`] and [`rule`] — the manifest, and the input and output rules it declares for handlers.
 
 pub mod command;
+pub mod discovery;
 pub mod entry;
 pub mod error;
 pub mod frame;
 pub mod future;
 pub mod message;
+pub mod rule;
 pub mod session;
 pub mod ty;
 pub mod version;
@@ -26,7 +29,9 @@ pub mod version;
 mod wire;
 
 pub use command::{AttachTarget, Callee, Command};
+pub use discovery::Manifest;
 pub use error::ProtocolError;
 pub use future::AwaitTree;
+pub use rule::{InputRule, OutputRule};
 pub use session::{CommandEvent, Event, Mode, Session, StartInfo};
 pub use version::ProtocolVersion;
