@@ -137,6 +137,28 @@ codes! {
     META0015: Invalid, No;
     /// An in-place update changes the protocol range.
     META0016: Conflict, No;
+    /// Two deployments share the address that is to be overwritten.
+    META0017: Conflict, No;
+    /// A limit on the number or size of metadata objects is reached.
+    META0018: Exhausted, No;
+    /// The metadata's log or snapshot holds what this server cannot follow.
+    META0019: Corrupt, No;
+    /// The metadata was changed by others at the same time, or the change contradicts it.
+    META0021: Conflict, No;
+    /// The metadata's snapshot cannot be read or written.
+    META0022: Unavailable, No;
+
+    // The admin API.
+    /// A request that cannot be understood.
+    ADM0001: Invalid, No;
+    /// No such resource.
+    ADM0002: NotFound, No;
+    /// The resource's state does not allow it.
+    ADM0003: Conflict, No;
+    /// Not part of this release.
+    ADM0004: Unavailable, No;
+    /// More requests than may be served at once.
+    ADM0005: Exhausted, No;
 
     // Running.
     /// The abort timeout fired.
