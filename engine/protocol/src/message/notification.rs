@@ -2,7 +2,7 @@
 
 use super::nested::{FailureMessage, StateKeys, Value, Void};
 
-/// Any notification. [`crate::notification`] writes them without it; this is the reader's side.
+/// Any notification. [`crate::entry`] writes them without it; this is the reader's side.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct NotificationMessage {
     #[prost(oneof = "NotificationIdMessage", tags = "1, 2, 3")]
