@@ -64,7 +64,7 @@ fn a_step_result_is_taken_once_and_only_for_a_step() {
     let effects = world.attempt(call.id, 1, vec![command(1, CommandEffect::Run { completion: 1 }), result(1)]);
     assert!(matches!(effects[..], [Effect::Forward { index: 2, ack: Some(1), .. }]), "{effects:?}");
     for unknown in [1, 9] {
-        let mut after = World { parts: world.parts.clone(), ..World::new(1) };
+        let mut after = world.clone();
         let effects = after.attempt(call.id, 1, vec![result(unknown)]);
         assert!(matches!(effects[..], [Effect::Refuse { attempt: 1, .. }]), "{effects:?}");
         assert_eq!(after.row(call.id).unwrap().journal_len, 3, "nothing was stored");

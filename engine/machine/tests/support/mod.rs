@@ -13,6 +13,7 @@ use millrace_model::{
 
 pub const DAY: u64 = 86_400_000;
 
+#[derive(Clone)]
 pub struct World {
     pub parts: Vec<MemoryView>,
     pub now: u64,
