@@ -198,11 +198,11 @@ codes! {
     /// The endpoint asked to slow down.
     RT0023: Unavailable, No;
     /// Too much work is waiting.
-    RT0024: Exhausted, No;
+    ENG0001: Exhausted, No;
     /// The outcome is not known.
-    RT0025: Unavailable, Unknown;
+    ENG0002: Unavailable, Unknown;
     /// The server is shutting down.
-    RT0026: Unavailable, No;
+    ENG0003: Unavailable, No;
     /// An await nested too deep or with too many parts.
-    RT0027: Exhausted, No;
+    RT0025: Exhausted, No;
 }

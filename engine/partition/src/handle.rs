@@ -43,10 +43,10 @@ pub enum ProposeError {
 impl Coded for ProposeError {
     fn code(&self) -> Code {
         match self {
-            Self::Overloaded => codes::RT0024,
+            Self::Overloaded => codes::ENG0001,
             Self::StorageFull => codes::LOG0004,
-            Self::Unknown => codes::RT0025,
-            Self::Stopped => codes::RT0026,
+            Self::Unknown => codes::ENG0002,
+            Self::Stopped => codes::ENG0003,
         }
     }
 }
@@ -149,7 +149,7 @@ impl Handle {
         }
     }
 
-    fn mailbox(&self, partition: PartitionId) -> &Mailbox {
+    pub(crate) fn mailbox(&self, partition: PartitionId) -> &Mailbox {
         &self.0.mailboxes[usize::from(partition.0) % self.0.mailboxes.len()]
     }
 
@@ -190,7 +190,8 @@ impl Handle {
 
     /// The result, if it is there.
     pub async fn output(&self, id: InvocationId) -> Result<Output, ProposeError> {
-        self.read(self.owner(id), move |store, _| crate::leader::look_up(store, id)).await
+        let seen = self.read(self.owner(id), move |store, _| crate::leader::look_up_in(store, id)).await?;
+        seen.map_err(|_| ProposeError::Unknown)
     }
 
     /// Proposes any command and resolves with its answer once it is applied. For operators' commands and sources;
