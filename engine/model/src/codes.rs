@@ -111,7 +111,7 @@ codes! {
     STO0002: Unavailable, Unknown;
     /// The store was written by a newer release.
     STO0003: Conflict, No;
-    /// The folder holds the store of another partition, or none of ours.
+    /// The folder holds the store of another partition.
     STO0004: Conflict, No;
     /// The disk has no room for the store.
     STO0005: Exhausted, Unknown;
