@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures::future::try_join_all;
 use restate_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -79,8 +78,15 @@ impl Caller {
     #[handler(name = "fanOut")]
     async fn fan_out(&self, ctx: Context<'_>, fan: Json<FanOut>) -> Result<i64, TerminalError> {
         let FanOut { key, width, n } = fan.into_inner();
-        let calls = (0..width).map(|i| ctx.object_client::<CounterClient>(format!("{key}-{i}")).add(n).call());
-        Ok(try_join_all(calls).await?.into_iter().sum())
+        let call = |i| ctx.object_client::<CounterClient>(format!("{key}-{i}")).add(n).call();
+        // Each call is made when its future is; awaiting them in a row waits for all. The SDK's own futures must not be
+        // polled by another combinator.
+        let calls: Vec<_> = (0..width).map(call).collect();
+        let mut sum = 0;
+        for call in calls {
+            sum += call.await?;
+        }
+        Ok(sum)
     }
 
     #[handler(name = "callFailing")]
