@@ -36,13 +36,14 @@ step rocksdb scripts/build-rocksdb.sh
 step sdk-deps scripts/sdk-deps.sh
 step kafka-jars kafka_jars
 step clippy cargo clippy --workspace --all-targets --quiet -- -D warnings
-# The binaries that end-to-end tests start; `cargo test` builds none of another package.
-step build cargo build --workspace --bins
+# With the binaries that end-to-end tests start: `cargo test` builds none of another package. The same targets in both
+# steps, so that cargo chooses the same features and compiles nothing twice.
+step build cargo build --workspace --lib --bins --tests
 step test cargo test --workspace --lib --bins --tests
 step doctests cargo test --workspace --doc --quiet
 step docs docs
 case ${MILLRACE_TESTS:-} in all) seeds=${SEEDS:-100000} ;; *) seeds=${SEEDS:-300} ;; esac
-step simulation cargo run --quiet -p millrace-sim --bin sim -- --seeds "$seeds"
+step simulation "$CARGO_TARGET_DIR/debug/sim" --seeds "$seeds"
 step deny scripts/deny.sh
 
 printf '\n%sall passed in %s s\n' "$summary" "$((SECONDS - started))"
