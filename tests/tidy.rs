@@ -22,9 +22,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("millrace-cluster", &["model", "log", "protocol", "store", "partition"]),
     ("millrace-sim", &["model", "machine", "log", "store", "partition"]),
     ("millrace-connector-kafka", &[]),
-    ("millrace-subscriptions", &["model", "cluster", "partition", "connector-kafka"]),
-    ("millrace-ingress", &["model", "protocol", "cluster", "partition"]),
-    ("millrace-admin", &["model", "protocol", "cluster", "partition"]),
+    // The front doors reach the engine through its handles and the types these speak in, never its log or its store.
+    ("millrace-subscriptions", &["model", "machine", "protocol", "cluster", "partition", "connector-kafka"]),
+    ("millrace-ingress", &["model", "machine", "protocol", "cluster", "partition"]),
+    ("millrace-admin", &["model", "machine", "protocol", "cluster", "partition"]),
     // A program of its own that knows the server only by its wire.
     ("millrace-test-services", &[]),
 ];
@@ -263,7 +264,7 @@ fn every_crate_says_what_it_owns() {
 
 #[test]
 fn nothing_is_unbounded_or_left_for_later() {
-    let banned = ["unbounded_channel", "unbounded()", "todo!(", "unimplemented!(", "dbg!("];
+    let banned = ["unbounded_channel", "mpsc::unbounded", "channel::unbounded", "todo!(", "unimplemented!(", "dbg!("];
     let mut files = rust_files();
     files.retain(|(name, _)| name != "tests/tidy.rs");
     let code = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
