@@ -205,4 +205,18 @@ codes! {
     ENG0003: Unavailable, No;
     /// An await nested too deep or with too many parts.
     RT0025: Exhausted, No;
+
+    // Subscriptions.
+    /// The consumer group to be adopted has members.
+    SUB0001: Conflict, No;
+    /// The Kafka cluster did not answer as it should.
+    SUB0002: Unavailable, No;
+    /// The topic does not exist.
+    SUB0003: NotFound, No;
+    /// The Kafka client is of no more use and is made again.
+    SUB0004: Unavailable, No;
+    /// The handler of the sink is not registered.
+    SUB0005: NotFound, No;
+    /// There is no offset to start from.
+    SUB0006: NotFound, No;
 }
