@@ -6,6 +6,7 @@
 # DIR gets: data/, server.properties, server.log, pid, and bootstrap (one line, host:port), written when the broker
 # is ready. A DIR that has data is started again on its old port with its old data. Without PORT a free one is taken.
 # KAFKA_BOOTSTRAP=host:port   use that broker: DIR gets only bootstrap, nothing is started.
+# KAFKA_OWNER=PID             stops the broker within a second of that process's end, however it ends.
 # KAFKA_JVM_OPTS              replaces the JVM options.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -91,5 +92,11 @@ else
       die "the broker did not start, see $dir/server.log and $dir/stdout.log"
     rm -rf "$dir/data" "$dir/server.log"
   done
+fi
+if [ -n "${KAFKA_OWNER:-}" ]; then
+  (
+    while alive "$KAFKA_OWNER" && alive "$pid"; do sleep 1; done
+    kill "$pid" 2>/dev/null
+  ) >/dev/null 2>&1 </dev/null 9<&- &
 fi
 printf '127.0.0.1:%s\n' "$port" >"$dir/bootstrap"
