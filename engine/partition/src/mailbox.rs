@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use millrace_machine::Answer;
-use millrace_model::{Command, InvocationId, PartitionId, command::Attempt};
+use millrace_model::{
+    Command, InvocationId, PartitionId,
+    command::{Attempt, Lane, Message},
+};
 use millrace_store::PartitionStore;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot};
@@ -59,6 +62,26 @@ pub enum Input {
     },
     /// A look at the state.
     Read(ReadFn),
+    /// Messages of another partition's outbox.
+    Deliver {
+        /// Whose.
+        from: PartitionId,
+        /// Which lane.
+        lane: Lane,
+        /// Sequence number of the first.
+        first: u64,
+        /// In order.
+        messages: Vec<Message>,
+    },
+    /// What another partition takes next of this one's outbox.
+    Delivered {
+        /// Which partition.
+        by: PartitionId,
+        /// Which lane.
+        lane: Lane,
+        /// Sequence number.
+        next: u64,
+    },
 }
 
 #[derive(Default)]

@@ -15,8 +15,6 @@ pub struct LeaderStatus {
     pub epoch: LeaderEpoch,
     /// Last batch in the store.
     pub applied: Lsn,
-    /// Last batch that would survive a crash of the store alone; the log is kept behind it.
-    pub durable: Lsn,
     /// Attempts that run here now.
     pub running: BTreeMap<InvocationId, u32>,
     /// Invocations that wait for a slot.

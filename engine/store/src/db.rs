@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use millrace_model::{
-    Lsn, PartitionId, Wire,
+    Applied, PartitionId, Wire,
     table::{Table, key_of_stored},
 };
 use rocksdb::{
@@ -17,7 +17,7 @@ use rocksdb::{
     properties::{NUM_IMMUTABLE_MEM_TABLE, PropName},
 };
 
-use crate::{applied::Applied, error::StoreError, options, shared::SharedResources};
+use crate::{applied, error::StoreError, options, shared::SharedResources};
 
 /// The newest format of keys and rows that this release reads; it writes the same.
 pub const FORMAT_VERSION: u16 = 1;
@@ -118,7 +118,7 @@ impl Database {
     }
 
     pub(crate) fn put_applied(batch: &mut WriteBatch, applied: Applied) {
-        batch.put(APPLIED_KEY, applied.to_bytes());
+        batch.put(APPLIED_KEY, applied::to_bytes(applied));
     }
 
     pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
@@ -134,12 +134,12 @@ impl Database {
 
     fn applied_by(&self, read: &ReadOptions) -> Result<Option<Applied>, StoreError> {
         let row = self.db.get_pinned_opt(APPLIED_KEY, read).map_err(|error| self.error(error))?;
-        row.map(|row| Applied::from_bytes(&row).ok_or_else(|| self.corrupt("the applied position is malformed".into())))
+        row.map(|row| applied::from_bytes(&row).ok_or_else(|| self.corrupt("the applied position is malformed".into())))
             .transpose()
     }
 
-    pub(crate) fn durable(&self) -> Result<Lsn, StoreError> {
-        Ok(self.applied_by(&self.persisted)?.map_or(Lsn::NONE, |applied| applied.lsn))
+    pub(crate) fn durable(&self) -> Result<Option<Applied>, StoreError> {
+        self.applied_by(&self.persisted)
     }
 
     pub(crate) fn flush(&self, wait: bool) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use bytes::Bytes;
 use millrace_model::{
-    Lsn, PartitionId,
+    Applied, PartitionId,
     table::{OrderedKey, Table, stored_key},
 };
 use rocksdb::PrefixRange;
@@ -58,9 +58,9 @@ impl StoreHandle {
         self.db.scan::<T>(options, f)
     }
 
-    /// The LSN up to which a crash loses nothing of this store; [`Lsn::NONE`] before the first flush. A few
+    /// The last record that a crash would not take from this store; `None` before the first flush. A few
     /// microseconds.
-    pub fn durable(&self) -> Result<Lsn, StoreError> {
+    pub fn durable(&self) -> Result<Option<Applied>, StoreError> {
         self.db.durable()
     }
 

@@ -27,11 +27,11 @@ mod options;
 mod partition;
 mod shared;
 
-pub use applied::Applied;
 pub use config::{ByteSize, Fault, StoreConfig};
 pub use db::FORMAT_VERSION;
 pub use error::StoreError;
 pub use handle::StoreHandle;
 pub use metrics::describe;
+pub use millrace_model::Applied;
 pub use partition::{PartitionStore, ReadStats};
 pub use shared::SharedResources;

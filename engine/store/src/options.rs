@@ -64,6 +64,8 @@ pub(crate) fn options(config: &StoreConfig, env: &Env, blocks: &Cache, write_buf
 
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_table_cache_num_shard_bits(2);
+    // Else every start of a partition makes 16 threads for a moment.
+    options.set_max_file_opening_threads(1);
     options.set_skip_stats_update_on_db_open(true);
     options.set_avoid_unnecessary_blocking_io(true);
     options.set_paranoid_checks(true);

@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, path::Path, sync::Arc};
 use bytes::Bytes;
 use millrace_machine::{ContentHash, StateView};
 use millrace_model::{
-    InvocationId, Lsn, PartitionId,
+    Applied, InvocationId, Lsn, PartitionId,
     invocation::ObjectKey,
     journal::JournalRow,
     table::{Changes, Invocations, Journal, OrderedKey, State, Table},
@@ -14,7 +14,6 @@ use parking_lot::Mutex;
 use rocksdb::WriteBatch;
 
 use crate::{
-    applied::Applied,
     cache::{Known, RowCache},
     db::Database,
     error::StoreError,
@@ -175,8 +174,8 @@ impl PartitionStore {
         self.applied
     }
 
-    /// The LSN up to which a crash loses nothing of this store; [`Lsn::NONE`] before the first flush.
-    pub fn durable(&self) -> Result<Lsn, StoreError> {
+    /// The last record that a crash would not take from this store; `None` before the first flush.
+    pub fn durable(&self) -> Result<Option<Applied>, StoreError> {
         self.handle().durable()
     }
 

@@ -1,6 +1,7 @@
 //! From an endpoint's manifest to the services that are stored.
 
-use millrace_protocol::discovery::{self, HandlerManifest, Manifest, Options, ServiceManifest};
+pub use millrace_protocol::discovery::Manifest;
+use millrace_protocol::discovery::{self, HandlerManifest, Options, ServiceManifest};
 
 use super::{
     object::{HttpVersion, ProtocolMode},

@@ -94,9 +94,9 @@ impl Coded for ChangeError {
             Self::Conflict => codes::META0021,
             Self::Log(error) => error.code(),
             Self::TooLarge { .. } | Self::Unreadable(_) => codes::META0018,
-            Self::Overloaded => codes::RT0024,
-            Self::Closed => codes::RT0026,
-            Self::Unknown => codes::RT0025,
+            Self::Overloaded => codes::ENG0001,
+            Self::Closed => codes::ENG0003,
+            Self::Unknown => codes::ENG0002,
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod discovered;
 pub mod error;
 pub mod handle;
 pub mod log;
+pub mod loglet;
 pub mod object;
 pub mod options;
 pub mod record;

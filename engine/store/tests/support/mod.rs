@@ -42,13 +42,23 @@ pub fn applied(lsn: u64) -> Applied {
     Applied { lsn: Lsn(lsn), epoch: LeaderEpoch(Lsn(1)), number: lsn, crc: lsn as u32 ^ 0x5a5a }
 }
 
-/// The folder as a kill would leave it.
+/// The folder as a kill would leave it: names and lengths were the same before and after.
 pub fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        // A file that is obsolete may go while we look.
-        let _ = fs::copy(entry.path(), to.join(entry.file_name()));
+    let list = || {
+        let entries = fs::read_dir(from).unwrap().map(|entry| entry.unwrap());
+        let mut list: Vec<_> =
+            entries.filter_map(|entry| Some((entry.file_name(), entry.metadata().ok()?.len()))).collect();
+        list.sort();
+        list
+    };
+    loop {
+        _ = fs::remove_dir_all(to);
+        fs::create_dir_all(to).unwrap();
+        let before = list();
+        let all = before.iter().all(|(name, _)| fs::copy(from.join(name), to.join(name)).is_ok());
+        if all && before == list() {
+            return;
+        }
     }
 }
 

@@ -1,0 +1,156 @@
+//! Which attempts run here, and which are to start. Pure.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use millrace_model::{InvocationId, journal::JournalRow};
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+use crate::invoker::{FEED_MAX, Feed};
+
+/// Invocations that may wait for a slot in memory; the others are found in the store again.
+pub const STARTS_MAX: usize = 65_536;
+
+struct Live {
+    attempt: u32,
+    /// `None`: aborted.
+    feed: Option<mpsc::Sender<Feed>>,
+    /// Its last proposal has come.
+    finished: bool,
+    /// Start another one as soon as this one is closed.
+    restart: bool,
+}
+
+/// What to do when an attempt is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// Nothing.
+    Done,
+    /// It did not say how it ended: start again if the invocation still runs.
+    Vanished,
+}
+
+/// At most one attempt of an invocation at a time.
+#[derive(Default)]
+pub(crate) struct Attempts {
+    live: HashMap<InvocationId, Live>,
+    starts: VecDeque<InvocationId>,
+    queued: HashSet<InvocationId>,
+    overflowed: bool,
+}
+
+impl Attempts {
+    /// An attempt is to start, now or as soon as the one that runs is closed.
+    pub(crate) fn start(&mut self, id: InvocationId) {
+        if let Some(live) = self.live.get_mut(&id) {
+            live.restart = true;
+        } else if self.starts.len() >= STARTS_MAX {
+            self.overflowed = true;
+        } else if self.queued.insert(id) {
+            self.starts.push_back(id);
+        }
+    }
+
+    /// The next one to start.
+    pub(crate) fn next(&mut self) -> Option<InvocationId> {
+        let id = self.starts.pop_front()?;
+        self.queued.remove(&id);
+        Some(id)
+    }
+
+    /// Some did not fit and wait in the store only; now there is room.
+    pub(crate) fn take_overflow(&mut self) -> bool {
+        self.starts.is_empty() && std::mem::take(&mut self.overflowed)
+    }
+
+    pub(crate) fn has_starts(&self) -> bool {
+        !self.starts.is_empty() || self.overflowed
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// It runs.
+    pub(crate) fn started(&mut self, id: InvocationId, attempt: u32) -> mpsc::Receiver<Feed> {
+        let (feed, receiver) = mpsc::channel(FEED_MAX);
+        self.live.insert(id, Live { attempt, feed: Some(feed), finished: false, restart: false });
+        receiver
+    }
+
+    pub(crate) fn is_live(&self, id: InvocationId) -> bool {
+        self.live.contains_key(&id)
+    }
+
+    /// The journal grew. An invocation without attempt is started for it.
+    pub(crate) fn forward(&mut self, id: InvocationId, index: u32, row: JournalRow, ack: Option<u32>) {
+        let Some(live) = self.live.get_mut(&id) else {
+            return self.start(id);
+        };
+        let entry = Feed::Entry { index, row, ack: ack == Some(live.attempt) };
+        let Some(feed) = &live.feed else { return };
+        if let Err(TrySendError::Full(_)) = feed.try_send(entry) {
+            // Too slow: it replays from the journal.
+            live.feed = None;
+            live.restart = true;
+        }
+    }
+
+    pub(crate) fn tell(&mut self, id: InvocationId, attempt: u32, what: Feed) {
+        if let Some(live) = self.live.get_mut(&id)
+            && live.attempt == attempt
+            && let Some(feed) = &live.feed
+            && feed.try_send(what).is_err()
+        {
+            live.feed = None;
+            live.restart = true;
+        }
+    }
+
+    /// Nothing of it counts any more.
+    pub(crate) fn abort(&mut self, id: InvocationId) {
+        if let Some(live) = self.live.get_mut(&id) {
+            live.feed = None;
+            live.finished = true;
+        }
+    }
+
+    /// Aborts all; they are closed by and by.
+    pub(crate) fn abort_all(&mut self) {
+        self.live.values_mut().for_each(|live| {
+            live.feed = None;
+            live.finished = true;
+        });
+        self.starts.clear();
+        self.queued.clear();
+    }
+
+    /// Its last proposal has come.
+    pub(crate) fn finished(&mut self, id: InvocationId, attempt: u32) {
+        if let Some(live) = self.live.get_mut(&id)
+            && live.attempt == attempt
+        {
+            live.finished = true;
+        }
+    }
+
+    /// It is closed, and everything it proposed is applied or void.
+    pub(crate) fn closed(&mut self, id: InvocationId, attempt: u32) -> Closed {
+        let Some(live) = self.live.get(&id).filter(|live| live.attempt == attempt) else {
+            return Closed::Done;
+        };
+        let (restart, finished) = (live.restart, live.finished);
+        self.live.remove(&id);
+        if restart {
+            self.start(id);
+            Closed::Done
+        } else if finished {
+            Closed::Done
+        } else {
+            Closed::Vanished
+        }
+    }
+
+    pub(crate) fn running(&self) -> impl Iterator<Item = (InvocationId, u32)> {
+        self.live.iter().map(|(id, live)| (*id, live.attempt))
+    }
+}

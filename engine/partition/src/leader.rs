@@ -1,0 +1,641 @@
+//! One partition's leader: decides, given inputs, delivery reports and time. Its driver owns threads and clocks.
+//!
+//! ```text
+//! on_input ──> batch ──flush──> log ──> on_delivery ──> apply ──> store ──> hooks, then effects
+//!                                                                     on_time ──> timers, retention, outbox
+//! ```
+//!
+//! Two batches are under way at most: one in the sync, one behind it; what comes meanwhile makes the next one larger.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    ops::ControlFlow,
+    sync::Arc,
+};
+
+use millrace_log::{Append, Decision, Delivery, Kind, Loglet, Over, RecordHeader, Settle};
+use millrace_machine::{Answer, Effect, StateView, Txn};
+use millrace_model::{
+    Command, InvocationId, LeaderEpoch, PartitionId, SubscriptionId, TimestampMs,
+    command::{Action, AnnounceLeader},
+    invocation::Status,
+    table::{self, Budgets, Expiries, ExpiryKey, Invocations, Outbox, OutboxLanes, TimerKey, Timers},
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    attempts::{Attempts, Closed},
+    batch::{Batch, Hook},
+    error::LeaderError,
+    handle::{Ended, Output},
+    invoker::{AttemptJob, Feed, Invoker},
+    mailbox::Input,
+    outbox::OutboxQueue,
+    status::{Board, LeaderStatus},
+    store::Store,
+    timers::TimerQueue,
+};
+
+/// Batches under way in the log.
+pub const IN_FLIGHT_MAX: usize = 2;
+/// Retentions that one command ends.
+pub const EXPIRE_MAX: usize = 500;
+
+/// What a leader needs to know.
+#[derive(Clone, Debug)]
+pub struct LeaderConfig {
+    /// What it announces; the time is filled in.
+    pub announce: AnnounceLeader,
+    /// Timers kept in memory.
+    pub timers_in_memory: usize,
+    /// How often ended retentions are looked for, milliseconds.
+    pub cleanup_interval_ms: u64,
+    /// State sent with the start of an attempt, bytes of keys and values; beyond it the handler asks.
+    pub eager_state_bytes_max: usize,
+}
+
+/// What a leader acts through.
+pub struct Surroundings<'a> {
+    /// The log.
+    pub log: &'a dyn Loglet,
+    /// Who runs attempts.
+    pub invoker: &'a dyn Invoker,
+    /// Where budgets are shown.
+    pub board: &'a Board,
+}
+
+/// See the module.
+pub struct Leader<S: Store> {
+    partition: PartitionId,
+    config: Arc<LeaderConfig>,
+    store: S,
+    settle: Settle,
+    epoch: Option<LeaderEpoch>,
+    next_number: u64,
+    now: TimestampMs,
+    building: Batch,
+    ready: VecDeque<Batch>,
+    in_flight: VecDeque<Batch>,
+    attempts: Attempts,
+    timers: TimerQueue,
+    outbox: OutboxQueue,
+    waiters: HashMap<InvocationId, Vec<(bool, oneshot::Sender<Ended>)>>,
+    budgets_changed: BTreeSet<SubscriptionId>,
+    next_cleanup: TimestampMs,
+    cleanup_from: Option<ExpiryKey>,
+    outgoing: Vec<(PartitionId, Input)>,
+}
+
+impl<S: Store> Leader<S>
+where
+    S::Error: std::error::Error + Send + Sync + 'static,
+{
+    /// A leader over a store that has been caught up with the log. [`Leader::announce`] begins its epoch.
+    pub fn new(partition: PartitionId, config: Arc<LeaderConfig>, store: S) -> Self {
+        let settle = Settle::new(store.applied(), 0);
+        let timers = TimerQueue::new(config.timers_in_memory);
+        Self {
+            partition,
+            config,
+            store,
+            settle,
+            epoch: None,
+            next_number: 1,
+            now: TimestampMs(0),
+            building: Batch::default(),
+            ready: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            attempts: Attempts::default(),
+            timers,
+            outbox: OutboxQueue::default(),
+            waiters: HashMap::new(),
+            budgets_changed: BTreeSet::new(),
+            next_cleanup: TimestampMs(0),
+            cleanup_from: None,
+            outgoing: Vec::new(),
+        }
+    }
+
+    /// The state.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The state, for flushes.
+    pub fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// Gives the state back when the leadership is over.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// It leads: its announcement counts and is applied.
+    pub fn leads(&self) -> bool {
+        self.epoch.is_some()
+    }
+
+    /// Nothing waits and nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.building.is_empty() && self.ready.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// What it shows of itself.
+    pub fn status(&self) -> LeaderStatus {
+        LeaderStatus {
+            partition: self.partition,
+            epoch: self.epoch.unwrap_or(LeaderEpoch::ANNOUNCE),
+            applied: self.store.applied().lsn,
+            running: self.attempts.running().collect(),
+            starting: self.attempts.waiting(),
+        }
+    }
+
+    /// Inputs for other partitions since the last call.
+    pub fn take_outgoing(&mut self) -> Vec<(PartitionId, Input)> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// Appends the announcement.
+    pub fn announce(&mut self, now: TimestampMs, log: &dyn Loglet) -> Result<(), LeaderError> {
+        self.now = now;
+        let command = Command::Announce(AnnounceLeader { now, ..self.config.announce.clone() });
+        let mut batch = Batch::default();
+        batch.push(command);
+        let payload = batch.take_payload();
+        let cluster = self.config.announce.cluster;
+        let crc = RecordHeader::announcement(cluster).crc(&payload);
+        log.append(Append { partition: self.partition, cluster, kind: Kind::Announce, payload: &payload })?;
+        self.settle.appended(Kind::Announce, crc);
+        self.in_flight.push_back(batch);
+        Ok(())
+    }
+
+    /// Something came from outside. [`Input::Read`] is the driver's.
+    pub fn on_input(&mut self, input: Input) -> Result<(), LeaderError> {
+        match input {
+            Input::Propose { command, reply } => {
+                let at = self.push(command, true);
+                if let Some(reply) = reply {
+                    self.building_hook(Hook::Reply { at, reply });
+                }
+            }
+            Input::ProposeAndWait { command, id, reply } => {
+                let at = self.push(command, true);
+                self.building_hook(Hook::Ended { at, id, reply });
+            }
+            Input::Attempt { attempt, lazy } => {
+                let last = attempt.actions.last();
+                if let Some(Action::End | Action::Suspend { .. } | Action::Fail { .. }) = last {
+                    self.attempts.finished(attempt.id, attempt.attempt);
+                }
+                self.push(Command::Attempt(attempt), !lazy);
+            }
+            Input::AttemptClosed { id, attempt } => {
+                let hook = Hook::Closed { id, attempt };
+                let last = [&mut self.building]
+                    .into_iter()
+                    .filter(|batch| !batch.is_empty())
+                    .chain(self.ready.back_mut())
+                    .chain(self.in_flight.back_mut())
+                    .next();
+                match last {
+                    Some(batch) => batch.hooks.push(hook),
+                    None => self.closed(id, attempt)?,
+                }
+            }
+            Input::Attach { id, reply } => match look_up_in(&self.store, id)? {
+                Output::Ended { result, result_until } => {
+                    let _ = reply.send(Ended { result, known: true, ended_before: Some(result_until) });
+                }
+                Output::NotReady => self.waiters.entry(id).or_default().push((true, reply)),
+                Output::NotFound => {}
+            },
+            Input::Deliver { from, lane, first, messages } => {
+                let at = self.push(Command::Deliver { from, lane, first, messages, now: self.now }, true);
+                self.building_hook(Hook::Delivered { at, from, lane });
+            }
+            Input::Delivered { by, lane, next } => {
+                if let Some(upto) = self.outbox.answered(by, lane, next) {
+                    self.push(Command::TruncateOutbox { to: by, lane, upto }, false);
+                }
+            }
+            Input::Read(_) => unreachable!("the driver answers reads"),
+        }
+        Ok(())
+    }
+
+    /// Adds a command to the batch in the making; returns its place there.
+    fn push(&mut self, command: Command, urgent: bool) -> usize {
+        if self.building.is_full() {
+            self.ready.push_back(std::mem::take(&mut self.building));
+        }
+        self.building.urgent |= urgent;
+        self.building.push(command)
+    }
+
+    fn building_hook(&mut self, hook: Hook) {
+        self.building.hooks.push(hook);
+    }
+
+    /// Time has come to `now`: timers fire, retentions end, the outbox moves.
+    pub fn on_time(&mut self, now: TimestampMs) -> Result<(), LeaderError> {
+        self.now = now;
+        if self.epoch.is_none() {
+            return Ok(());
+        }
+        loop {
+            let timers = self.timers.due(now);
+            if !timers.is_empty() {
+                self.push(Command::FireTimers { now, timers }, true);
+                continue;
+            }
+            match self.timers.wants().cloned() {
+                Some(from) => self.load_timers(Some(&from))?,
+                None => break,
+            }
+        }
+        if now >= self.next_cleanup {
+            self.clean_up(now)?;
+        }
+        Ok(())
+    }
+
+    /// When [`Leader::on_time`] has something to do again.
+    pub fn next_time(&self) -> TimestampMs {
+        match (self.epoch, self.timers.next()) {
+            (None, _) => TimestampMs(u64::MAX),
+            (Some(_), Some(timer)) => timer.min(self.next_cleanup),
+            (Some(_), None) => self.next_cleanup,
+        }
+    }
+
+    fn load_timers(&mut self, from: Option<&TimerKey>) -> Result<(), LeaderError> {
+        let mut keys = Vec::new();
+        let max = self.timers.load_max() + 1;
+        self.scan::<Timers>(from, &mut |key, ()| {
+            // The scan includes where it starts; the queue has had that one.
+            if Some(&key) != from {
+                keys.push(key);
+            }
+            if keys.len() < max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        self.timers.load(keys);
+        Ok(())
+    }
+
+    /// Costs what expires: a scan from where the last one ended, and one command.
+    fn clean_up(&mut self, now: TimestampMs) -> Result<(), LeaderError> {
+        let mut rows = Vec::new();
+        let from = self.cleanup_from.clone();
+        self.scan::<Expiries>(from.as_ref(), &mut |key, ()| {
+            if key.at > now || rows.len() == EXPIRE_MAX {
+                return ControlFlow::Break(());
+            }
+            rows.push(key);
+            ControlFlow::Continue(())
+        })?;
+        self.next_cleanup =
+            if rows.len() == EXPIRE_MAX { now } else { now.after(self.config.cleanup_interval_ms.max(1)) };
+        if let Some(last) = rows.last() {
+            self.cleanup_from = Some(last.clone());
+            self.push(Command::Expire { now, rows }, false);
+        }
+        Ok(())
+    }
+
+    fn scan<T: table::Table>(
+        &self,
+        from: Option<&T::Key>,
+        row: &mut dyn FnMut(T::Key, T::Row) -> ControlFlow<()>,
+    ) -> Result<(), LeaderError> {
+        self.store.scan::<T>(from, row).map_err(LeaderError::store)
+    }
+
+    /// Sends what waits: the outbox to its destinations, batches to the log.
+    pub fn flush(&mut self, log: &dyn Loglet) -> Result<(), LeaderError> {
+        let Some(epoch) = self.epoch else { return Ok(()) };
+        let store = &self.store;
+        let deliveries = self
+            .outbox
+            .deliveries(|to, lane, seq| store.get::<Outbox>(&(to, lane, seq)))
+            .map_err(LeaderError::store)?;
+        for delivery in deliveries {
+            let crate::outbox::Delivery { to, lane, first, messages } = delivery;
+            self.outgoing.push((to, Input::Deliver { from: self.partition, lane, first, messages }));
+        }
+        while self.in_flight.len() < IN_FLIGHT_MAX {
+            let mut batch = match self.ready.pop_front() {
+                Some(batch) => batch,
+                None if self.building.urgent => std::mem::take(&mut self.building),
+                None => break,
+            };
+            let kind = Kind::Commands { epoch, number: self.next_number };
+            let cluster = self.config.announce.cluster;
+            let payload = batch.take_payload();
+            let parts = log.append(Append { partition: self.partition, cluster, kind, payload: &payload })?;
+            self.next_number += u64::from(parts);
+            self.settle.appended(kind, 0);
+            self.in_flight.push_back(batch);
+        }
+        Ok(())
+    }
+
+    /// The log reports. `Ok(Some)`: the leadership is over; what was not applied is unknown.
+    pub fn on_delivery(&mut self, delivery: &Delivery, around: &Surroundings<'_>) -> Result<Option<Over>, LeaderError> {
+        self.settle.on_delivery(delivery);
+        while let Some(decision) = self.settle.poll() {
+            match decision {
+                Decision::Announced(applied) => {
+                    let batch = self.in_flight.pop_front().expect("the announcement is under way");
+                    if applied != self.store.applied() {
+                        self.apply(batch, applied, around)?;
+                    }
+                    self.epoch = Some(applied.epoch);
+                    self.take_over(around)?;
+                }
+                Decision::Committed(applied) => {
+                    let batch = self.in_flight.pop_front().expect("an own batch is under way");
+                    self.apply(batch, applied, around)?;
+                }
+                Decision::Read { behind, upto } => {
+                    if let Some(over) = self.read_gap(behind, upto, around)? {
+                        return Ok(Some(over));
+                    }
+                }
+                Decision::Over(over) => return Ok(Some(over)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// A gap in the reports: what stands there is applied as a follower does, own batches are found by their numbers.
+    fn read_gap(
+        &mut self,
+        behind: millrace_log::Applied,
+        upto: millrace_log::Upto,
+        around: &Surroundings<'_>,
+    ) -> Result<Option<Over>, LeaderError> {
+        let mut counting = millrace_log::CountingReader::resume(Some(self.config.announce.cluster), behind);
+        let end = match upto {
+            millrace_log::Upto::At(lsn) => lsn,
+            millrace_log::Upto::Tail => around.log.tail(self.partition)?,
+        };
+        let mut reader = match around.log.read(self.partition, behind.lsn.next()) {
+            Ok(reader) => reader,
+            Err(millrace_log::ReadError::Trimmed { .. }) => {
+                self.settle.on_trimmed();
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        while let Some(record) = reader.next()? {
+            if record.lsn > end {
+                break;
+            }
+            let Some(counted) = counting.push(record)? else { continue };
+            match self.settle.on_counted(&counted) {
+                Ok(millrace_log::Whose::Own) => {
+                    let batch = self.in_flight.pop_front().expect("an own batch is under way");
+                    self.apply(batch, counted.applied(), around)?;
+                }
+                Ok(millrace_log::Whose::Other) => self.follow(&counted)?,
+                Err(over) => return Ok(Some(over)),
+            }
+        }
+        self.settle.on_read(end);
+        Ok(None)
+    }
+
+    /// Applies a batch of somebody else: no effect, nobody waits.
+    pub fn follow(&mut self, counted: &millrace_log::CountedBatch) -> Result<(), LeaderError> {
+        follow(&mut self.store, self.partition, counted)
+    }
+
+    /// Applies an own batch, then tells who waits for it, then acts.
+    fn apply(
+        &mut self,
+        batch: Batch,
+        applied: millrace_log::Applied,
+        around: &Surroundings<'_>,
+    ) -> Result<(), LeaderError> {
+        let mut txn = Txn::new(&self.store, self.partition, applied.lsn);
+        let mut answers = Vec::with_capacity(batch.commands.len());
+        for command in batch.commands {
+            answers.push(txn.apply(command).map_err(LeaderError::store)?);
+        }
+        let outcome = txn.finish().map_err(LeaderError::store)?;
+        self.store.commit(&outcome.changes, applied).map_err(LeaderError::store)?;
+        for hook in batch.hooks {
+            self.tell(hook, &mut answers)?;
+        }
+        for effect in outcome.effects {
+            self.act(effect);
+        }
+        if !self.budgets_changed.is_empty() {
+            let changed = std::mem::take(&mut self.budgets_changed);
+            let mut budgets = Vec::with_capacity(changed.len());
+            for subscription in changed {
+                let budget = self.store.get::<Budgets>(&subscription).map_err(LeaderError::store)?;
+                budgets.push((subscription, budget.unwrap_or_default()));
+            }
+            around.board.set(self.partition, budgets);
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, hook: Hook, answers: &mut [Answer]) -> Result<(), LeaderError> {
+        match hook {
+            // Whoever no longer waits need not be told.
+            Hook::Reply { at, reply } => {
+                let _ = reply.send(std::mem::replace(&mut answers[at], Answer::Done));
+            }
+            Hook::Ended { at, id, reply } => {
+                if let Answer::Accepted { known, ended, .. } = std::mem::replace(&mut answers[at], Answer::Done) {
+                    match ended {
+                        Some((result, until)) => {
+                            let _ = reply.send(Ended { result, known, ended_before: Some(until) });
+                        }
+                        None => self.waiters.entry(id).or_default().push((known, reply)),
+                    }
+                }
+            }
+            Hook::Delivered { at, from, lane } => {
+                if let Answer::Delivered { next } = answers[at] {
+                    self.outgoing.push((from, Input::Delivered { by: self.partition, lane, next }));
+                }
+            }
+            Hook::Closed { id, attempt } => self.closed(id, attempt)?,
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, id: InvocationId, attempt: u32) -> Result<(), LeaderError> {
+        if self.attempts.closed(id, attempt) == Closed::Vanished {
+            let row = self.store.get::<Invocations>(&id).map_err(LeaderError::store)?;
+            if row.is_some_and(|row| row.status == Status::Running) {
+                self.attempts.start(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, effect: Effect) {
+        match effect {
+            Effect::Start { id } => self.attempts.start(id),
+            Effect::Forward { id, index, row, ack } => self.attempts.forward(id, index, row, ack),
+            Effect::Abort { id } => self.attempts.abort(id),
+            Effect::Refuse { id, attempt, error } => self.attempts.tell(id, attempt, Feed::Refused(error)),
+            Effect::Ended { id, result, .. } => {
+                for (known, waiter) in self.waiters.remove(&id).into_iter().flatten() {
+                    let _ = waiter.send(Ended { result: result.clone(), known, ended_before: None });
+                }
+            }
+            Effect::SetTimer { key } => self.timers.set(key),
+            Effect::Send { to, lane, seq, message } => self.outbox.added(to, lane, seq, message),
+            Effect::Source { .. } => {}
+            Effect::Budget { subscription } => {
+                self.budgets_changed.insert(subscription);
+            }
+        }
+    }
+
+    /// Costs what is active: the invocations that run, the timers in memory, the lanes, the budgets.
+    fn take_over(&mut self, around: &Surroundings<'_>) -> Result<(), LeaderError> {
+        self.load_starts()?;
+        self.load_timers(None)?;
+        let mut lanes = Vec::new();
+        self.scan::<OutboxLanes>(None, &mut |key, ends| {
+            lanes.push((key, ends));
+            ControlFlow::Continue(())
+        })?;
+        for ((to, lane), ends) in lanes {
+            self.outbox.restore(to, lane, ends);
+        }
+        let mut budgets = Vec::new();
+        self.scan::<Budgets>(None, &mut |subscription, budget| {
+            budgets.push((subscription, budget));
+            ControlFlow::Continue(())
+        })?;
+        around.board.set(self.partition, budgets);
+        Ok(())
+    }
+
+    /// Queues what runs and has no attempt, oldest first. One that waits for something that has not come sleeps on.
+    fn load_starts(&mut self) -> Result<(), LeaderError> {
+        let mut running = Vec::new();
+        self.scan::<Invocations>(None, &mut |id, row| {
+            if row.status == Status::Running && row.awaiting.is_none() {
+                running.push((row.created_lsn, id));
+            }
+            ControlFlow::Continue(())
+        })?;
+        running.sort_unstable();
+        for (_, id) in running {
+            if !self.attempts.is_live(id) {
+                self.attempts.start(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts attempts as long as there are slots.
+    pub fn start_attempts(&mut self, invoker: &dyn Invoker) -> Result<(), LeaderError> {
+        if self.epoch.is_none() {
+            return Ok(());
+        }
+        if self.attempts.take_overflow() {
+            self.load_starts()?;
+        }
+        while self.attempts.has_starts() && invoker.try_reserve() {
+            let Some(job) = self.next_job()? else {
+                invoker.release();
+                break;
+            };
+            invoker.start(job);
+        }
+        Ok(())
+    }
+
+    /// Some wait for a slot.
+    pub fn wants_slots(&self) -> bool {
+        self.attempts.has_starts()
+    }
+
+    fn next_job(&mut self) -> Result<Option<AttemptJob>, LeaderError> {
+        while let Some(id) = self.attempts.next() {
+            let Some(invocation) = self.store.get::<Invocations>(&id).map_err(LeaderError::store)? else {
+                continue;
+            };
+            if invocation.status != Status::Running || self.attempts.is_live(id) {
+                continue;
+            }
+            let journal = self.store.journal(id, invocation.journal_len).map_err(LeaderError::store)?;
+            let (state, state_complete) = match invocation.target.object() {
+                None => (Vec::new(), false),
+                Some(object) => self.eager_state(self.store.state(&object).map_err(LeaderError::store)?),
+            };
+            let attempt = invocation.attempt + 1;
+            let feed = self.attempts.started(id, attempt);
+            let partition = self.partition;
+            return Ok(Some(AttemptJob { partition, id, attempt, invocation, journal, state, state_complete, feed }));
+        }
+        Ok(None)
+    }
+
+    fn eager_state<B: AsRef<[u8]>>(&self, mut state: Vec<(B, B)>) -> (Vec<(B, B)>, bool) {
+        let mut bytes = 0;
+        let fits = state
+            .iter()
+            .take_while(|(key, value)| {
+                bytes += key.as_ref().len() + value.as_ref().len();
+                bytes <= self.config.eager_state_bytes_max
+            })
+            .count();
+        let complete = fits == state.len();
+        state.truncate(fits);
+        (state, complete)
+    }
+
+    /// Stops acting: attempts are reset, who waits is told that the outcome is not known.
+    pub fn stop(&mut self) {
+        self.epoch = None;
+        self.attempts.abort_all();
+        self.waiters.clear();
+    }
+}
+
+/// Applies a counted batch to a store: what followers do, and every start.
+pub fn follow<S: Store>(
+    store: &mut S,
+    partition: PartitionId,
+    counted: &millrace_log::CountedBatch,
+) -> Result<(), LeaderError>
+where
+    S::Error: std::error::Error + Send + Sync + 'static,
+{
+    let applied = counted.applied();
+    let mut txn = Txn::new(&*store, partition, applied.lsn);
+    let commands = millrace_model::command::decode_batch(counted.payload.clone())
+        .map_err(|source| LeaderError::Batch { partition, lsn: applied.lsn, source })?;
+    for command in commands {
+        txn.apply(command).map_err(LeaderError::store)?;
+    }
+    let outcome = txn.finish().map_err(LeaderError::store)?;
+    store.commit(&outcome.changes, applied).map_err(LeaderError::store)
+}
+
+/// The result of an invocation as the state has it.
+pub(crate) fn look_up_in<S: StateView>(store: &S, id: InvocationId) -> Result<Output, LeaderError>
+where
+    S::Error: std::error::Error + Send + Sync + 'static,
+{
+    if store.get::<Invocations>(&id).map_err(LeaderError::store)?.is_some() {
+        return Ok(Output::NotReady);
+    }
+    Ok(match store.get::<table::Ended>(&id).map_err(LeaderError::store)? {
+        Some(ended) => Output::Ended { result: ended.result, result_until: ended.result_until },
+        None => Output::NotFound,
+    })
+}

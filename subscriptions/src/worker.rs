@@ -1,0 +1,358 @@
+//! One subscription: keeps its sources in step with the topic, its readers in step with the sources, and Kafka's
+//! committed offsets in step with the positions.
+
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use millrace_connector_kafka::{
+    Admin, ClientError, Commit, ConsumerConfig, GroupState, OffsetQuery, OffsetReset, Reader,
+};
+use millrace_machine::Answer;
+use millrace_model::{
+    Command, PartitionId, SourceId, SubscriptionId, codes, command::OpenSource as OpenCommand, table::Sources,
+};
+use millrace_partition::{Handle, ProposeError};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    reader::{Assigned, PartitionReader, Shared},
+    reconcile::{OpenSource, Plan, Start, reader, reconcile},
+};
+
+/// How often the topic is looked at: partitions may have been added.
+const TOPIC_INTERVAL: Duration = Duration::from_secs(5);
+/// Committed offsets are written at most this often when positions changed …
+const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+/// … and this often when not, so that the group does not expire.
+const COMMIT_IDLE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Pause behind a trouble, doubled up to the maximum.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(200);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// Why a worker cannot go on for now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    #[error("consumer group {0} has members: its offsets can be adopted only while it is empty")]
+    GroupHasMembers(String),
+    #[error("no committed offset, and auto.offset.reset is error")]
+    NoStart,
+    #[error("the state of a partition cannot be read")]
+    State,
+}
+
+impl Trouble {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Client(ClientError::TopicUnknown { .. }) => codes::SUB0003.id,
+            Self::Client(_) => codes::SUB0002.id,
+            Self::Propose(error) => millrace_model::Coded::code(error).id,
+            Self::GroupHasMembers(_) => codes::SUB0001.id,
+            Self::NoStart => codes::SUB0006.id,
+            Self::State => codes::STO0001.id,
+        }
+    }
+}
+
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) consumer: ConsumerConfig,
+    pub(crate) cluster: String,
+    /// The group was named by the user: its offsets are adopted.
+    pub(crate) adopts: bool,
+    /// Resolves when the subscription is to stop; the value says whether it is deleted.
+    pub(crate) stop: oneshot::Receiver<Stop>,
+}
+
+/// Why a worker stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The node stops, or the subscription's cluster changed.
+    Pause,
+    /// The subscription is gone: its sources go, and its offsets are written last of all.
+    Delete,
+}
+
+impl Worker {
+    pub(crate) async fn run(mut self) {
+        let mut pause = RETRY_PAUSE_MIN;
+        let stop = loop {
+            let started = Instant::now();
+            match self.read().await {
+                Ok(stop) => break stop,
+                Err(trouble) => {
+                    self.shared.trouble(trouble.code(), trouble.to_string());
+                    if started.elapsed() > RETRY_PAUSE_MAX {
+                        pause = RETRY_PAUSE_MIN;
+                    }
+                    tokio::select! {
+                        stop = &mut self.stop => break stop.unwrap_or(Stop::Pause),
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    pause = (pause * 2).min(RETRY_PAUSE_MAX);
+                }
+            }
+        };
+        if stop == Stop::Delete {
+            self.delete().await;
+        }
+    }
+
+    /// Reads until told to stop. The readers are gone when it returns.
+    async fn read(&mut self) -> Result<Stop, Trouble> {
+        let reader = Reader::start(&self.consumer).await?;
+        let mut readers: BTreeMap<PartitionId, watch::Sender<Assigned>> = BTreeMap::new();
+        let mut tasks = JoinSet::new();
+        let mut committed = Committed::default();
+        let stop = loop {
+            let open = match self.reconcile().await {
+                Ok(open) => open,
+                Err(trouble @ Trouble::Client(ClientError::TopicUnknown { .. })) if !readers.is_empty() => {
+                    // Readers see it too; the sources stay until the topic is there again or another one is.
+                    self.shared.trouble(trouble.code(), trouble.to_string());
+                    self.open_sources().await?
+                }
+                Err(trouble) => break Err(trouble),
+            };
+            self.assign(&open, &reader, &mut readers, &mut tasks);
+            self.commit(&open, &mut committed).await;
+            tokio::select! {
+                stop = &mut self.stop => break Ok(stop.unwrap_or(Stop::Pause)),
+                () = self.shared.recheck.notified() => tokio::time::sleep(RETRY_PAUSE_MIN).await,
+                () = tokio::time::sleep(TOPIC_INTERVAL) => {}
+            }
+        };
+        drop(readers);
+        // Each ends when its sender is gone, or is in the middle of a proposal that nobody waits for.
+        tasks.shutdown().await;
+        stop
+    }
+
+    /// Hands the open sources to the readers of their partitions.
+    fn assign(
+        &self,
+        open: &BTreeMap<SourceId, OpenSource>,
+        reader: &Reader,
+        readers: &mut BTreeMap<PartitionId, watch::Sender<Assigned>>,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let partitions = self.shared.handle.partitions();
+        let mut shares: BTreeMap<PartitionId, Assigned> = BTreeMap::new();
+        for (id, source) in open {
+            let partition = self::reader(id.source_partition, partitions);
+            shares.entry(partition).or_default().insert(id.clone(), source.clone());
+        }
+        for partition in readers.keys() {
+            shares.entry(*partition).or_default();
+        }
+        for (partition, share) in shares {
+            match readers.get(&partition) {
+                Some(sender) => sender.send_replace(share),
+                None => {
+                    let (sender, assigned) = watch::channel(share);
+                    let task = PartitionReader {
+                        shared: Arc::clone(&self.shared),
+                        partition,
+                        assigned,
+                        reader: reader.clone(),
+                    };
+                    tasks.spawn(task.run());
+                    readers.insert(partition, sender);
+                    continue;
+                }
+            };
+        }
+    }
+
+    /// Opens and closes sources until they are those of the topic; returns them.
+    async fn reconcile(&self) -> Result<BTreeMap<SourceId, OpenSource>, Trouble> {
+        let topic = self.shared.identity.after(Instant::now()).await?;
+        let open = self.open_sources().await?;
+        let count = u32::try_from(topic.partitions).unwrap_or(0);
+        let plan = reconcile(self.shared.id, &self.cluster, topic.id.unwrap_or(0), count, &open);
+        if plan == Plan::default() {
+            return Ok(open);
+        }
+        for source in plan.close {
+            self.propose(&source.clone(), Command::CloseSource { source }).await?;
+        }
+        let starts = self.starts(&plan.open).await?;
+        for ((source, _), position) in plan.open.into_iter().zip(starts) {
+            let now = self.shared.env.now();
+            let topic = self.shared.topic.clone();
+            let open = OpenCommand { source: source.clone(), topic, position, now };
+            self.propose(&source, Command::OpenSource(open)).await?;
+            tracing::info!(
+                subscription = %self.shared.id, source_partition = source.source_partition, offset = position,
+                "source opened"
+            );
+        }
+        self.open_sources().await
+    }
+
+    async fn propose(&self, source: &SourceId, command: Command) -> Result<Answer, Trouble> {
+        let partition = reader(source.source_partition, self.shared.handle.partitions());
+        Ok(self.shared.handle.propose(partition, command).await?)
+    }
+
+    async fn open_sources(&self) -> Result<BTreeMap<SourceId, OpenSource>, Trouble> {
+        open_sources(&self.shared.handle, self.shared.id).await
+    }
+
+    /// First offsets of new sources, in their order.
+    async fn starts(&self, sources: &[(SourceId, Start)]) -> Result<Vec<i64>, Trouble> {
+        let shared = &self.shared;
+        let asked: Vec<(&str, i32)> =
+            sources.iter().map(|(id, _)| (&*shared.topic, id.source_partition as i32)).collect();
+        let configured = sources.iter().any(|(_, start)| *start == Start::Configured);
+        let mut adopted = BTreeMap::new();
+        if configured && self.adopts {
+            let group = self.consumer.group_id();
+            if let GroupState::HasMembers { .. } = shared.admin.group_state(group).await? {
+                return Err(Trouble::GroupHasMembers(group.to_owned()));
+            }
+            for committed in shared.admin.committed(group, &asked).await? {
+                if let Some(offset) = committed.offset? {
+                    adopted.insert(committed.partition, offset);
+                }
+            }
+        }
+        let earliest = ends(&shared.admin, &asked, OffsetQuery::Earliest).await?;
+        let latest = match self.consumer.offset_reset() {
+            OffsetReset::Latest if configured => {
+                let query = if self.shared.reads_committed { OffsetQuery::LatestStable } else { OffsetQuery::Latest };
+                ends(&shared.admin, &asked, query).await?
+            }
+            _ => BTreeMap::new(),
+        };
+        sources
+            .iter()
+            .map(|(id, start)| {
+                let q = id.source_partition as i32;
+                let first = earliest.get(&q).copied().unwrap_or(0);
+                match (start, adopted.get(&q), self.consumer.offset_reset()) {
+                    (Start::Beginning, ..) => Ok(first),
+                    (Start::Configured, Some(offset), _) => Ok(*offset),
+                    (Start::Configured, None, OffsetReset::Earliest) => Ok(first),
+                    (Start::Configured, None, OffsetReset::Latest) => Ok(latest.get(&q).copied().unwrap_or(first)),
+                    (Start::Configured, None, OffsetReset::Error) => Err(Trouble::NoStart),
+                }
+            })
+            .collect()
+    }
+
+    /// Writes positions for people's tools. Nobody depends on it: a trouble is only noted.
+    async fn commit(&self, open: &BTreeMap<SourceId, OpenSource>, committed: &mut Committed) {
+        let positions: BTreeMap<u32, i64> =
+            open.iter().map(|(id, source)| (id.source_partition, source.position)).collect();
+        let due = match committed.at {
+            None => true,
+            Some(at) if positions != committed.positions => at.elapsed() >= COMMIT_INTERVAL,
+            Some(at) => at.elapsed() >= COMMIT_IDLE_INTERVAL,
+        };
+        if !due || positions.is_empty() {
+            return;
+        }
+        if let Err(error) = self.write_offsets(&positions).await {
+            tracing::debug!(subscription = %self.shared.id, error = %error, "could not write committed offsets");
+        }
+        committed.at = Some(Instant::now());
+        committed.positions = positions;
+    }
+
+    async fn write_offsets(&self, positions: &BTreeMap<u32, i64>) -> Result<(), ClientError> {
+        let commits: Vec<_> = positions
+            .iter()
+            .map(|(q, offset)| Commit {
+                topic: &self.shared.topic,
+                partition: *q as i32,
+                offset: *offset,
+                metadata: "millrace",
+            })
+            .collect();
+        self.shared.admin.commit(self.consumer.group_id(), &commits).await
+    }
+
+    /// No reader is left: the positions are final.
+    async fn delete(&self) {
+        let open = match self.open_sources().await {
+            Ok(open) => open,
+            Err(trouble) => {
+                tracing::warn!(subscription = %self.shared.id, error = %trouble, "could not close its sources");
+                return;
+            }
+        };
+        let positions = open.iter().map(|(id, source)| (id.source_partition, source.position)).collect();
+        if let Err(error) = self.write_offsets(&positions).await {
+            tracing::warn!(subscription = %self.shared.id, error = %error, "could not write its last offsets");
+        }
+        close_sources(&self.shared.handle, open.into_keys()).await;
+    }
+}
+
+#[derive(Default)]
+struct Committed {
+    at: Option<Instant>,
+    positions: BTreeMap<u32, i64>,
+}
+
+/// Sources of a subscription that are open, in all partitions.
+pub(crate) async fn open_sources(
+    handle: &Handle,
+    subscription: SubscriptionId,
+) -> Result<BTreeMap<SourceId, OpenSource>, Trouble> {
+    let mut open = BTreeMap::new();
+    for (id, source) in all_sources(handle).await? {
+        if id.subscription == subscription {
+            open.insert(id, source);
+        }
+    }
+    Ok(open)
+}
+
+/// All open sources, in all partitions.
+pub(crate) async fn all_sources(handle: &Handle) -> Result<Vec<(SourceId, OpenSource)>, Trouble> {
+    let mut all = Vec::new();
+    for p in 0..handle.partitions() {
+        let look = |store: &millrace_store::PartitionStore, _: &_| {
+            let mut rows = Vec::new();
+            let scanned = store.scan::<Sources>(None, &mut |id, row| {
+                let topic = row.topic.to_string();
+                rows.push((id, OpenSource { topic, generation: row.generation, position: row.position }));
+                ControlFlow::Continue(())
+            });
+            scanned.map(|()| rows)
+        };
+        let rows = handle.read(PartitionId(p), look).await?;
+        all.extend(rows.map_err(|_| Trouble::State)?);
+    }
+    Ok(all)
+}
+
+/// Closes sources; one that cannot be closed now is found again at the next start.
+pub(crate) async fn close_sources(handle: &Handle, sources: impl IntoIterator<Item = SourceId>) {
+    for source in sources {
+        let partition = reader(source.source_partition, handle.partitions());
+        if let Err(error) = handle.propose(partition, Command::CloseSource { source }).await {
+            tracing::warn!(partition = partition.0, error = %error, "could not close a source");
+        }
+    }
+}
+
+async fn ends(admin: &Admin, asked: &[(&str, i32)], query: OffsetQuery) -> Result<BTreeMap<i32, i64>, ClientError> {
+    let mut ends = BTreeMap::new();
+    for answer in admin.list_offsets(asked, query).await? {
+        ends.insert(answer.partition, answer.offset?);
+    }
+    Ok(ends)
+}
