@@ -56,6 +56,10 @@ pub struct RecordBatch {
     pub bytes: usize,
     /// Every record was fetched before this instant.
     pub received_at: Instant,
+    /// The broker that all of them were fetched from. Its view of the topic is at least as new as the one it served
+    /// them from, which another broker's need not be: [`Admin::describe_topics_at`](crate::Admin::describe_topics_at).
+    /// `None` for a batch without records.
+    pub broker: Option<i32>,
 }
 
 /// What came out of a source's queue.
@@ -126,6 +130,12 @@ impl Message {
 
     pub fn offset(&self) -> i64 {
         self.raw().offset
+    }
+
+    /// The broker that sent it.
+    pub fn broker(&self) -> i32 {
+        // SAFETY: the message is alive.
+        unsafe { sys::rd_kafka_message_broker_id(self.message) }
     }
 
     fn timestamp_ms(&self) -> Option<i64> {

@@ -71,6 +71,15 @@ async fn both_ends_of_many_partitions_in_one_call() {
 
 #[tokio::test]
 async fn offsets_can_be_committed_while_the_group_is_empty_and_only_then() {
+    commits_and_members("classic").await;
+}
+
+#[tokio::test]
+async fn the_same_holds_for_groups_of_the_new_protocol() {
+    commits_and_members("consumer").await;
+}
+
+async fn commits_and_members(protocol: &'static str) {
     let cluster = shared();
     let admin = Admin::connect(&cluster).await.unwrap();
     let name = topic(&admin, "commits", 2).await;
@@ -96,6 +105,7 @@ async fn offsets_can_be_committed_while_the_group_is_empty_and_only_then() {
             .set("bootstrap.servers", bootstrap)
             .set("group.id", member_group)
             .set("enable.auto.commit", "false")
+            .set("group.protocol", protocol)
             .create()
             .unwrap();
         member.subscribe(&[&member_topic]).unwrap();

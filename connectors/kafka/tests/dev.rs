@@ -64,6 +64,7 @@ async fn topics_are_made_at_any_time_and_have_an_id() {
     broker.create_topic("late", 3).unwrap();
     assert_eq!(admin.describe_topic("late").await.unwrap().partitions, 3);
     assert_eq!(admin.describe_topic("early").await.unwrap(), early);
+    assert_eq!(admin.describe_topics_at(1, &["early"]).await.unwrap()[0].info.clone().unwrap(), early);
     assert!(matches!(broker.create_topic("late", 3), Err(ClientError::TopicExists { .. })));
     assert!(broker.create_topic("", 1).is_err() && broker.create_topic("x", 0).is_err());
 }

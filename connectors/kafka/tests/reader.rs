@@ -88,6 +88,8 @@ async fn an_offset_that_is_not_there_is_told_and_nothing_is_skipped() {
     fill(&cluster, &name, 1, 1, 10).await;
     let batch = next_batch(&mut feed).await;
     assert_eq!((batch.source, batch.from, batch.to), (end, 10, 11));
+    let broker = batch.broker.expect("it has records");
+    assert!(admin.describe_topics_at(broker, &[&name]).await.unwrap()[0].info.is_ok());
     assert_eq!(feed.high_watermark(end), Some(11));
 }
 
@@ -234,7 +236,8 @@ async fn a_source_partition_has_one_reader_at_a_time() {
     };
     assert_eq!(rest.from, batch.to);
 
-    drop(new);
+    new.close().await;
+    old.assign(&name, 0, 0).unwrap();
     drop(old);
     tokio::time::timeout(support::PATIENCE, reader.close()).await.expect("closes when its feeds are gone");
 }

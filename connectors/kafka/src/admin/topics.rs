@@ -34,19 +34,37 @@ const DESCRIBE: &str = "topic description";
 impl Admin {
     /// Describes topics as of a request that is sent after this call began; in the order of `names`.
     ///
-    /// Two may be under way at a time; nothing is answered from a cache.
+    /// Several may be under way at a time; nothing is answered from a cache of ours. The broker that answers may be
+    /// some milliseconds behind another one.
     pub async fn describe_topics(&self, names: &[&str]) -> Result<Vec<TopicDescription>, ClientError> {
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
-        let c_names = names.iter().map(|name| c_name(DESCRIBE, name)).collect::<Result<Vec<_>, _>>()?;
         let broker = self.controller_route().await?;
-        let described = self.describe(&c_names, broker).await;
+        let described = self.describe(names, broker).await;
         if described.is_err() {
             // The controller may be another one now, or there is one at last.
             self.forget_route();
         }
-        let described = described?;
+        described
+    }
+
+    /// The same, asked of one broker: its answer is at least as new as everything it sent before the call began.
+    ///
+    /// So records whose batch names `broker` belong to the topic id that this shows, or to an older one.
+    pub async fn describe_topics_at(&self, broker: i32, names: &[&str]) -> Result<Vec<TopicDescription>, ClientError> {
+        self.describe(names, Some(broker)).await
+    }
+
+    /// Describes one topic.
+    pub async fn describe_topic(&self, name: &str) -> Result<TopicInfo, ClientError> {
+        let mut described = self.describe_topics(&[name]).await?;
+        described.pop().expect("one answer per name").info
+    }
+
+    async fn describe(&self, names: &[&str], broker: Option<i32>) -> Result<Vec<TopicDescription>, ClientError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let c_names = names.iter().map(|name| c_name(DESCRIBE, name)).collect::<Result<Vec<_>, _>>()?;
+        let described = self.ask(&c_names, broker).await?;
         let find = |name: &&str| {
             let found = described.iter().find(|d| d.name == **name).cloned();
             let missing = || TopicDescription {
@@ -58,13 +76,7 @@ impl Admin {
         Ok(names.iter().map(find).collect())
     }
 
-    /// Describes one topic.
-    pub async fn describe_topic(&self, name: &str) -> Result<TopicInfo, ClientError> {
-        let mut described = self.describe_topics(&[name]).await?;
-        described.pop().expect("one answer per name").info
-    }
-
-    async fn describe(&self, names: &[CString], broker: Option<i32>) -> Result<Vec<TopicDescription>, ClientError> {
+    async fn ask(&self, names: &[CString], broker: Option<i32>) -> Result<Vec<TopicDescription>, ClientError> {
         let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
         let answer = call(&self.handle, DESCRIBE, op, broker, self.limit, |request| {
             let mut names: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
-use super::source::{Source, Taken};
+use super::source::{Fetch, Source, Taken};
 use super::{Reader, Shared, SourceId};
 use crate::context::{Listener, Trouble, lock};
 use crate::error::ClientError;
@@ -96,7 +96,7 @@ impl Feed {
     ///
     /// * Nothing is checked against the cluster: a wrong offset or name is an [`Event`] later.
     /// * Errors: `AlreadyAssigned` while this or another feed of the reader has it (also for the moment in which a
-    ///   dropped feed is still letting go of it), `LimitReached`, `Invalid`.
+    ///   dropped feed is still letting go of it: [`close`](Self::close) waits), `LimitReached`, `Invalid`.
     pub fn assign(&mut self, topic: &str, partition: i32, offset: i64) -> Result<SourceId, ClientError> {
         if self.sources.len() >= FEED_SOURCES_MAX {
             return Err(ClientError::LimitReached { what: "source partitions of a feed", limit: FEED_SOURCES_MAX });
@@ -124,6 +124,12 @@ impl Feed {
             // Fails only when the runtime is going down, and then `fetch` was dropped all the same.
             let _ = tokio::task::spawn_blocking(move || drop(fetch)).await;
         }
+    }
+
+    /// Stops reading everything; when it resolves, the partitions can be assigned elsewhere.
+    pub async fn close(mut self) {
+        let fetches = self.take_fetches();
+        let _ = tokio::task::spawn_blocking(move || drop(fetches)).await;
     }
 
     /// Takes nothing more from a source until [`resume`](Self::resume). What is prefetched stays (at most
@@ -162,6 +168,8 @@ impl Feed {
     ///
     /// Cancel safe. Waits for ever if nothing is assigned and no broker is in trouble.
     pub async fn next(&mut self) -> Event {
+        // Other tasks get their turn even while there is always something to read.
+        tokio::task::consume_budget().await;
         loop {
             if let Some(event) = self.try_next() {
                 return event;
@@ -199,11 +207,15 @@ impl Feed {
         }
         None
     }
+
+    fn take_fetches(&mut self) -> Vec<Fetch> {
+        self.sources.values_mut().filter_map(Source::take_fetch).collect()
+    }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        let fetches: Vec<_> = self.sources.values_mut().filter_map(Source::take_fetch).collect();
+        let fetches = self.take_fetches();
         if fetches.is_empty() {
             return;
         }

@@ -196,6 +196,7 @@ impl Source {
             return Taken::Error(code, reason);
         }
         let (count, bytes) = self.measure();
+        let broker = self.pending.front().map(Message::broker);
         // Everything in librdkafka's hands came before now.
         let received_at = Instant::now();
         let records = copy_out(&self.pending.make_contiguous()[..count], bytes);
@@ -218,6 +219,7 @@ impl Source {
             records,
             bytes,
             received_at,
+            broker,
         })
     }
 
@@ -234,12 +236,13 @@ impl Source {
         }
     }
 
-    /// How many messages at the front are one batch, and their size.
+    /// How many messages at the front are one batch, and their size. A batch comes from one broker.
     fn measure(&self) -> (usize, usize) {
         let mut bytes = 0;
+        let broker = self.pending.front().map(Message::broker);
         for (count, message) in self.pending.iter().enumerate() {
             let size = message.size();
-            if count > 0 && bytes + size > BATCH_BYTES_MAX {
+            if count > 0 && (bytes + size > BATCH_BYTES_MAX || Some(message.broker()) != broker) {
                 return (count, bytes);
             }
             bytes += size;

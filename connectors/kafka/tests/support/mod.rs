@@ -22,6 +22,7 @@ fn script(name: &str, dir: &Path, args: &[&str]) {
         .arg(dir)
         .args(args)
         .env("KAFKA_OWNER", std::process::id().to_string())
+        .env_remove("KAFKA_BOOTSTRAP")
         .output()
         .expect("the script runs");
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
@@ -60,10 +61,13 @@ impl Drop for Broker {
     }
 }
 
-/// The broker that all tests of a binary share. It ends with the process.
+/// The broker that all tests of a binary share: the one of `KAFKA_BOOTSTRAP`, or one that ends with the process.
 pub fn shared() -> ClusterConfig {
     static BOOTSTRAP: OnceLock<String> = OnceLock::new();
     let bootstrap = BOOTSTRAP.get_or_init(|| {
+        if let Ok(running) = std::env::var("KAFKA_BOOTSTRAP") {
+            return running;
+        }
         let broker = Broker::start();
         let bootstrap = broker.bootstrap();
         extern "C" fn clean_up() {
