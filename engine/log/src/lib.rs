@@ -9,7 +9,7 @@
 //! No runtime: callers are threads that drive partitions, the log calls them back through a [`DeliverySink`].
 //! Invariants 1, 2, 7 and 8 of DESIGN.md are kept here.
 
-//pub mod chain;
+pub mod chain;
 pub mod config;
 pub mod counting;
 pub mod error;
@@ -21,7 +21,7 @@ pub mod record;
 pub mod settle;
 pub mod suite;
 
-//pub use chain::Chain;
+pub use chain::{Chain, ChainSegment, ProviderId};
 pub use config::{ByteSize, LocalLogConfig};
 pub use counting::{CountedBatch, CountingReader, Rule};
 pub use error::{AdmissionError, AppendError, DeliveryError, OpenError, ReadError, SealError};

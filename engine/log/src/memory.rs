@@ -152,7 +152,8 @@ impl MemoryLog {
         }
     }
 
-    /// Lands and reports truly, in order, whatever is in flight: a log without faults. One call per sink.
+    /// Lands and reports truly, in order, whatever is in flight: a log without faults. What was forgotten before it landed
+    /// is reported as failed. One call per sink.
     pub fn run(&self) {
         let mut inner = self.lock();
         let ids: Vec<_> = inner.in_flight.keys().copied().collect();
@@ -161,12 +162,18 @@ impl MemoryLog {
             let flight = inner.flight(id);
             let unlanded: Vec<_> = (0..flight.records.len()).filter(|&part| flight.landed[part].is_none()).collect();
             let (writer, reported) = (flight.writer.0, flight.reported);
-            unlanded.into_iter().for_each(|part| inner.land(id, part));
-            if !reported {
-                reports.entry(writer).or_default().push(inner.report(id, Report::Placed).1);
+            let is_lost = flight.forgotten && !unlanded.is_empty();
+            if !is_lost {
+                unlanded.into_iter().for_each(|part| inner.land(id, part));
             }
-            inner.flight(id).forgotten = true;
-            inner.tidy(id);
+            if !reported {
+                let report = if is_lost { Report::Failed } else { Report::Placed };
+                reports.entry(writer).or_default().push(inner.report(id, report).1);
+            }
+            if let Some(flight) = inner.in_flight.get_mut(&id) {
+                flight.forgotten = true;
+                inner.tidy(id);
+            }
         }
         let calls: Vec<_> =
             reports.into_iter().map(|(writer, reports)| (inner.sinks[writer].clone(), reports)).collect();
@@ -192,6 +199,11 @@ impl MemoryLog {
     /// The next record's LSN skips `count` numbers.
     pub fn skip(&self, partition: PartitionId, count: u64) {
         self.lock().logs.entry(partition).or_default().last.0 += count;
+    }
+
+    /// Whether this record of an append that is in flight has landed.
+    pub fn has_landed(&self, id: AppendId, part: u16) -> bool {
+        self.lock().in_flight.get(&id).is_some_and(|flight| flight.landed[usize::from(part - 1)].is_some())
     }
 
     /// All records of a partition that are not trimmed.
@@ -414,3 +426,6 @@ impl LogReader for MemoryReader {
         Ok(record)
     }
 }
+
+#[cfg(test)]
+mod tests;

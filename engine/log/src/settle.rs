@@ -5,12 +5,13 @@
 //! reported batch that does not count, a later announcement or a trimmed gap end the leadership.
 //!
 //! ```text
-//! appended, on_delivery ──> poll: Announced, Committed, Over
+//! announced, appended, on_delivery ──> poll: Announced, Committed, Over
 //!                                 Read ──> the owner reads ──> on_counted … on_read ──> poll
 //! ```
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use millrace_model::{LeaderEpoch, Lsn};
 
 use crate::counting::CountedBatch;
@@ -77,43 +78,60 @@ pub struct Settle {
     position: Lsn,
     epoch: Option<LeaderEpoch>,
     /// Own batches in the order of appending that are not committed.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Kind>,
+    /// Payload of the own announcement, until it is committed.
+    announced: Bytes,
     /// Reports in their order that were not decided; the first one caused the read, if one is under way.
     reports: VecDeque<Delivery>,
     reading: Option<Upto>,
-    /// Last announcement that the read under way came across.
-    announcement: Option<Applied>,
+    /// Last announcement that the read under way came across, and whether it is the own one as far as can be told.
+    announcement: Option<(Applied, bool)>,
     decisions: VecDeque<Decision>,
     over: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    kind: Kind,
-    crc: u32,
+    /// Reports of an earlier leadership that are still to come, and first.
+    stale: usize,
+    /// Reports of this leadership that are still to come.
+    unreported: usize,
 }
 
 impl Settle {
-    /// A leadership that begins behind `applied`: its announcement is appended next.
-    pub fn new(applied: Applied) -> Self {
+    /// A leadership that begins behind `applied`: its announcement is appended next. `stale` is what is left of
+    /// [`Settle::unreported`] of the one before on this provider, whose reports come first; 0 if there was none.
+    pub fn new(applied: Applied, stale: usize) -> Self {
         Self {
             applied,
             position: applied.lsn,
             epoch: None,
             waiting: VecDeque::new(),
+            announced: Bytes::new(),
             reports: VecDeque::new(),
             reading: None,
             announcement: None,
             decisions: VecDeque::new(),
             over: false,
+            stale,
+            unreported: 0,
         }
     }
 
-    /// A batch was accepted by the provider. `crc` matters for the announcement only: it tells it from others if the
-    /// report names no place, so the payload of an announcement should differ each time
-    /// ([`RecordHeader::crc`](crate::RecordHeader::crc) of [`announcement`](crate::RecordHeader::announcement)).
-    pub fn appended(&mut self, kind: Kind, crc: u32) {
-        self.waiting.push_back(Waiting { kind, crc });
+    /// The announcement was accepted by the provider, first of all. Its payload tells it from others if the report names
+    /// no place: no two announcements, of whichever nodes, may have the same.
+    pub fn announced(&mut self, payload: Bytes) {
+        self.announced = payload;
+        self.waiting.push_back(Kind::Announce);
+        self.unreported += 1;
+    }
+
+    /// Commands were accepted by the provider.
+    pub fn appended(&mut self, kind: Kind) {
+        debug_assert!(matches!(kind, Kind::Commands { epoch, .. } if Some(epoch) == self.epoch), "in the own epoch");
+        self.waiting.push_back(kind);
+        self.unreported += 1;
+    }
+
+    /// Reports that are still to come, of this leadership or of those before it.
+    pub fn unreported(&self) -> usize {
+        self.stale + self.unreported
     }
 
     /// Own batches that are not committed.
@@ -126,8 +144,14 @@ impl Settle {
         self.applied
     }
 
-    /// A report of this leadership, in the order in which the provider gave them. Ends in decisions to [`Settle::poll`].
+    /// The next report for this partition, in the order in which the provider gave them: also when the leadership is over.
+    /// Ends in decisions to [`Settle::poll`].
     pub fn on_delivery(&mut self, delivery: &Delivery) {
+        if self.stale > 0 {
+            self.stale -= 1;
+            return;
+        }
+        self.unreported = self.unreported.checked_sub(1).expect("every append is reported once");
         if self.over {
             return;
         }
@@ -158,14 +182,19 @@ impl Settle {
         if self.over {
             return Ok(Whose::Other);
         }
-        if batch.is_announcement() && self.epoch.is_none() {
-            self.announcement = Some(batch.applied());
-        }
         let whose = match self.epoch {
-            None => Whose::Other,
+            None => {
+                if batch.is_announcement() {
+                    self.announcement = Some((batch.applied(), batch.payload == self.announced));
+                } else if let Some((_, is_own)) = &mut self.announcement {
+                    // Nothing was appended in the own epoch yet.
+                    *is_own = false;
+                }
+                Whose::Other
+            }
             Some(epoch) if batch.epoch != epoch => return self.refuse(Over::Deposed),
             Some(_) => match self.waiting.front() {
-                Some(waiting) if waiting.kind == batch.kind() => {
+                Some(kind) if *kind == batch.kind() => {
                     self.waiting.pop_front();
                     Whose::Own
                 }
@@ -204,14 +233,10 @@ impl Settle {
     }
 
     fn settle_announcement(&mut self, upto: Upto) {
-        let own = self.waiting.front().expect("the announcement is waiting");
-        let found = self.announcement.take().filter(|found| match upto {
-            Upto::At(lsn) => found.lsn >= lsn,
-            Upto::Tail => true,
-        });
-        match found {
-            Some(found) if upto == Upto::At(found.lsn) || (upto == Upto::Tail && found.crc == own.crc) => {
+        match self.announcement.take() {
+            Some((found, true)) if upto == Upto::Tail || upto == Upto::At(found.lsn) => {
                 self.waiting.pop_front();
+                self.announced = Bytes::new();
                 self.epoch = Some(found.epoch);
                 self.decisions.push_back(Decision::Announced(found));
             }
@@ -226,7 +251,7 @@ impl Settle {
             return true; // A read found it already.
         }
         let front = self.waiting.front().expect("it is waiting");
-        assert_eq!(front.kind, delivery.kind, "reports come in the order of appending");
+        assert_eq!(*front, delivery.kind, "reports come in the order of appending");
         let upto = match delivery.outcome {
             Outcome::Placed { after, lsn, crc } if after == self.position && lsn > after => {
                 self.commit(delivery, lsn, crc);
@@ -258,6 +283,7 @@ impl Settle {
                 let epoch = LeaderEpoch(lsn);
                 self.applied = Applied { lsn, epoch, number: 0, crc };
                 self.epoch = Some(epoch);
+                self.announced = Bytes::new();
                 self.decisions.push_back(Decision::Announced(self.applied));
             }
             Kind::Commands { epoch, number } => {
@@ -273,7 +299,7 @@ impl Settle {
             Kind::Announce => 0,
             Kind::Commands { number, .. } => number,
         };
-        self.waiting.front().is_some_and(|front| number(front.kind) <= number(kind))
+        self.waiting.front().is_some_and(|front| number(*front) <= number(kind))
     }
 
     fn refuse(&mut self, over: Over) -> Result<Whose, Over> {
