@@ -150,7 +150,9 @@ impl Metadata {
         let (records, bytes, found) = replay(&mut *log, &mut position, &mut state)?;
         let cluster = found.unwrap_or_else(|| ClusterId(env.random_unique()));
 
-        let announcement = serde_json::json!({"v": RECORD_VERSION, "node": node, "at": env.now().0});
+        // No two announcements may be the same bytes: that is how one is told from another.
+        let nonce = format!("{:032x}", env.random_unique());
+        let announcement = serde_json::json!({"v": RECORD_VERSION, "node": node, "at": env.now().0, "nonce": nonce});
         position = log.lead(cluster, announcement.to_string().into_bytes()).await?;
         match &state.identity {
             None => {

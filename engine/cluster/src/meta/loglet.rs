@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use millrace_log::{
-    Append, CountingReader, Decision, Delivery, DeliverySink, Kind, Loglet, ReadError, RecordHeader, Settle,
+    Append, CountingReader, Decision, Delivery, DeliverySink, Kind, Loglet, ReadError, Settle,
     same_history,
 };
 use millrace_model::{Applied, ClusterId, Coded, LeaderEpoch, PartitionId};
@@ -113,9 +113,8 @@ impl MetaLog for LogletMeta {
 
     async fn lead(&mut self, cluster: ClusterId, announcement: Vec<u8>) -> Result<MetaPosition, MetaLogError> {
         self.cluster = cluster;
-        let crc = RecordHeader::announcement(cluster).crc(&announcement);
         self.put(Kind::Announce, &announcement)?;
-        self.settle.appended(Kind::Announce, crc);
+        self.settle.announced(announcement.into());
         self.settled().await
     }
 
@@ -126,7 +125,7 @@ impl MetaLog for LogletMeta {
         let kind = Kind::Commands { epoch, number: self.number };
         let parts = self.put(kind, &record)?;
         self.number += u64::from(parts);
-        self.settle.appended(kind, 0);
+        self.settle.appended(kind);
         self.settled().await
     }
 
@@ -140,3 +139,6 @@ fn position(applied: Applied) -> MetaPosition {
     let Applied { lsn, epoch, number, crc } = applied;
     MetaPosition { lsn, epoch, number, crc }
 }
+
+#[cfg(test)]
+mod tests;
