@@ -1,0 +1,338 @@
+//! `/deployments`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Extension, Json,
+    extract::{Path, Query, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderName, HeaderValue, StatusCode, Uri, header::LOCATION};
+use millrace_cluster::{
+    Schema,
+    meta::{
+        Deployment, HttpVersion, Properties, ProtocolMode, Service,
+        register::{self, Breaking, RegisterError, Registration, Update, at_uri},
+    },
+};
+use millrace_model::DeploymentId;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::{Answer, Id, services::ServiceView};
+use crate::{
+    discover::DiscoverRequest,
+    error::ApiError,
+    router::{Admin, ApiVersion},
+    text::ApiTime,
+};
+
+/// Headers sent to an endpoint at most, so that they always fit into its limits.
+const HEADERS_MAX: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(crate) enum RegisterDeploymentRequest {
+    Http(RegisterHttp),
+    Lambda(RegisterLambda),
+}
+
+#[derive(Deserialize)]
+pub(crate) struct RegisterHttp {
+    uri: String,
+    #[serde(default)]
+    additional_headers: Option<Headers>,
+    #[serde(default)]
+    metadata: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    use_http_11: bool,
+    #[serde(default)]
+    auth: Option<Value>,
+    #[serde(default)]
+    force: Option<bool>,
+    #[serde(default)]
+    breaking: bool,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct RegisterLambda {
+    arn: String,
+}
+
+/// Lambda is not offered, but what is wrong with the address anyway is said first.
+fn lambda(arn: &str) -> ApiError {
+    // arn:partition:lambda:region:account:function:name:qualifier
+    match arn.split(':').collect::<Vec<_>>()[..] {
+        ["arn", _, "lambda", _, _, "function", _] => {
+            ApiError::field("arn", "A qualified ARN needs a version or alias suffix.")
+        }
+        ["arn", _, "lambda", _, _, "function", _, _] => {
+            ApiError::field("arn", "Lambda deployments are not offered by this release")
+        }
+        _ => ApiError::field("arn", "not the ARN of a Lambda function"),
+    }
+}
+
+/// Names in lower case; all of them can be sent.
+struct Headers(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let given = BTreeMap::<String, String>::deserialize(from)?;
+        if given.len() > HEADERS_MAX {
+            return Err(D::Error::custom(format!("more than {HEADERS_MAX} headers")));
+        }
+        let checked = given.into_iter().map(|(name, value)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(D::Error::custom)?;
+            HeaderValue::from_str(&value).map_err(D::Error::custom)?;
+            Ok((name.as_str().to_owned(), value))
+        });
+        checked.collect::<Result<_, _>>().map(Headers)
+    }
+}
+
+/// Absolute and normalised, or why not.
+fn absolute(uri: &str) -> Answer<String> {
+    let parsed: Uri = uri.parse().map_err(|error| ApiError::field("uri", error))?;
+    match parsed.scheme_str() {
+        _ if parsed.scheme().is_none() || parsed.authority().is_none() => Err(ApiError::field(
+            "uri",
+            format!("The provided uri {uri} is not absolute, only absolute URIs can be used."),
+        )),
+        Some("http" | "https") => Ok(parsed.to_string()),
+        _ => Err(ApiError::field("uri", format!("the scheme of {uri} must be http or https"))),
+    }
+}
+
+#[derive(Serialize)]
+struct DeploymentView<S> {
+    id: String,
+    uri: String,
+    protocol_type: ProtocolMode,
+    http_version: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    additional_headers: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+    created_at: ApiTime,
+    min_protocol_version: u32,
+    max_protocol_version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sdk_version: Option<String>,
+    services: Vec<S>,
+}
+
+#[derive(Serialize)]
+struct NameAndRevision {
+    name: String,
+    revision: u32,
+}
+
+impl<S> DeploymentView<S> {
+    fn new(deployment: &Deployment, services: Vec<S>) -> Self {
+        Self {
+            id: deployment.id.to_string(),
+            uri: deployment.uri.clone(),
+            protocol_type: deployment.mode,
+            http_version: deployment.http_version.to_string(),
+            additional_headers: deployment.additional_headers.0.clone(),
+            metadata: deployment.metadata.clone(),
+            created_at: ApiTime(deployment.created_at),
+            min_protocol_version: deployment.min_protocol_version,
+            max_protocol_version: deployment.max_protocol_version,
+            sdk_version: deployment.sdk_version.clone(),
+            services,
+        }
+    }
+}
+
+fn service_views(deployment: &Arc<Deployment>, admin: &Admin) -> Vec<ServiceView> {
+    let services = deployment.services.iter().filter_map(|service| Service::of(deployment, &service.name));
+    services.map(|service| ServiceView::new(&service, &admin.defaults)).collect()
+}
+
+fn detailed(deployment: &Arc<Deployment>, admin: &Admin) -> Response {
+    Json(DeploymentView::new(deployment, service_views(deployment, admin))).into_response()
+}
+
+fn registered(deployment: &Arc<Deployment>, admin: &Admin, status: StatusCode) -> Response {
+    let body = json!({
+        "id": deployment.id.to_string(),
+        "services": service_views(deployment, admin),
+        "min_protocol_version": deployment.min_protocol_version,
+        "max_protocol_version": deployment.max_protocol_version,
+        "sdk_version": deployment.sdk_version,
+    });
+    (status, [(LOCATION, format!("deployments/{}", deployment.id))], Json(body)).into_response()
+}
+
+pub(crate) async fn register(
+    State(admin): State<Admin>,
+    Extension(version): Extension<ApiVersion>,
+    Json(request): Json<RegisterDeploymentRequest>,
+) -> Answer<Response> {
+    let request = match request {
+        RegisterDeploymentRequest::Http(request) => request,
+        RegisterDeploymentRequest::Lambda(request) => return Err(lambda(&request.arn)),
+    };
+    if request.auth.is_some_and(|auth| !auth.is_null()) {
+        return Err(ApiError::field("auth", "credentials are not offered by this release, use additional_headers"));
+    }
+    let uri = absolute(&request.uri)?;
+    // Up to v2 overwriting was what happened unless told otherwise, and it answered as if it were new.
+    let force = request.force.unwrap_or(version == ApiVersion::V2);
+    let overwritten = if version == ApiVersion::V2 { StatusCode::CREATED } else { StatusCode::OK };
+
+    let schema = admin.metadata.schema();
+    if !force && let Some(stored) = at_uri(&schema, &uri).next() {
+        return Ok(registered(stored, &admin, StatusCode::OK));
+    }
+    let additional_headers = request.additional_headers.map_or_else(BTreeMap::new, |headers| headers.0);
+    let discovery = DiscoverRequest {
+        uri: uri.clone(),
+        use_http_11: request.use_http_11,
+        additional_headers: additional_headers.clone(),
+    };
+    let found = admin.discoverer.discover(discovery).await?;
+    let now = admin.env.now();
+    let registration = Registration {
+        new_id: DeploymentId::from_parts(now.0, admin.env.random_unique()),
+        uri: uri.clone(),
+        additional_headers: Properties(additional_headers),
+        metadata: request.metadata.unwrap_or_default(),
+        endpoint: found.endpoint,
+        now,
+    };
+    let breaking = if request.breaking || force { Breaking::Allowed } else { Breaking::Refused };
+    let decided = if request.dry_run {
+        register::register(&admin.metadata.schema(), &registration, force, breaking)?
+            .map(|planned| (planned.deployment, planned.new))
+    } else {
+        let decide = move |schema: &Schema| {
+            Ok::<_, RegisterError>(match register::register(schema, &registration, force, breaking)? {
+                Some(planned) => (planned.change, Some((planned.deployment, planned.new))),
+                None => (Default::default(), None),
+            })
+        };
+        admin.metadata.change(decide).await??
+    };
+    match decided {
+        Some((deployment, new)) => {
+            if !request.dry_run {
+                info!(deployment_id = %deployment.id, new, "deployment registered");
+            }
+            Ok(registered(&deployment, &admin, if new { StatusCode::CREATED } else { overwritten }))
+        }
+        // Somebody else registered it meanwhile.
+        None => {
+            let schema = admin.metadata.schema();
+            let stored = at_uri(&schema, &uri).next();
+            let stored = stored.ok_or(ApiError::Empty(StatusCode::SERVICE_UNAVAILABLE))?;
+            Ok(registered(stored, &admin, StatusCode::OK))
+        }
+    }
+}
+
+pub(crate) async fn list(State(admin): State<Admin>) -> Json<Value> {
+    let schema = admin.metadata.schema();
+    let deployments = schema.deployments().map(|deployment| {
+        let services = deployment.services.iter();
+        let named = services.map(|service| NameAndRevision { name: service.name.clone(), revision: service.revision });
+        DeploymentView::new(deployment, named.collect())
+    });
+    Json(json!({"deployments": deployments.collect::<Vec<_>>()}))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct OnePath {
+    deployment: Id<DeploymentId>,
+}
+
+fn no_deployment(id: DeploymentId) -> ApiError {
+    ApiError::not_found(format!("The requested deployment '{id}' does not exist"))
+}
+
+pub(crate) async fn one(State(admin): State<Admin>, Path(path): Path<OnePath>) -> Answer<Response> {
+    let schema = admin.metadata.schema();
+    let deployment = schema.deployment(path.deployment.0).ok_or_else(|| no_deployment(path.deployment.0))?;
+    Ok(detailed(deployment, &admin))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct UpdateRequest {
+    uri: Option<String>,
+    arn: Option<String>,
+    additional_headers: Option<Headers>,
+    use_http_11: Option<bool>,
+    overwrite: bool,
+    dry_run: bool,
+}
+
+pub(crate) async fn update(
+    State(admin): State<Admin>,
+    Path(path): Path<OnePath>,
+    Json(request): Json<UpdateRequest>,
+) -> Answer<Response> {
+    let id = path.deployment.0;
+    if let Some(arn) = &request.arn {
+        return Err(lambda(arn));
+    }
+    let uri = request.uri.as_deref().map(absolute).transpose()?;
+    let schema = admin.metadata.schema();
+    let current = schema.deployment(id).ok_or(RegisterError::NotFound(id))?;
+    let additional_headers = request.additional_headers.map(|headers| Properties(headers.0));
+    let discovery = DiscoverRequest {
+        uri: uri.clone().unwrap_or_else(|| current.uri.clone()),
+        use_http_11: request.use_http_11.unwrap_or(current.http_version == HttpVersion::Http11),
+        additional_headers: additional_headers.as_ref().unwrap_or(&current.additional_headers).0.clone(),
+    };
+    let found = admin.discoverer.discover(discovery).await?;
+    let update = Update { uri, additional_headers, overwrite: request.overwrite };
+    let deployment = if request.dry_run {
+        register::update(&admin.metadata.schema(), id, &update, &found.endpoint)?.deployment
+    } else {
+        let decide = move |schema: &Schema| {
+            let planned = register::update(schema, id, &update, &found.endpoint)?;
+            Ok::<_, RegisterError>((planned.change, planned.deployment))
+        };
+        admin.metadata.change(decide).await??
+    };
+    Ok(detailed(&deployment, &admin))
+}
+
+pub(crate) async fn put() -> Answer<()> {
+    Err(ApiError::json(
+        StatusCode::METHOD_NOT_ALLOWED,
+        millrace_model::codes::ADM0001,
+        "PUT deployment is deprecated, use PATCH instead",
+    ))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct RemoveQuery {
+    force: Option<bool>,
+}
+
+/// Without force only a deployment that nobody needs goes: it serves no latest revision and no invocation is pinned.
+pub(crate) async fn remove(
+    State(admin): State<Admin>,
+    Path(path): Path<OnePath>,
+    Query(query): Query<RemoveQuery>,
+) -> Answer<StatusCode> {
+    let id = path.deployment.0;
+    if query.force != Some(true) {
+        let schema = admin.metadata.schema();
+        schema.deployment(id).ok_or(RegisterError::NotFound(id))?;
+        let latest = schema.services().any(|service| service.deployment.id == id);
+        if latest || admin.engine.pinned(id, 1).await? > 0 {
+            return Err(ApiError::Empty(StatusCode::NOT_IMPLEMENTED));
+        }
+    }
+    admin.metadata.change(move |schema| Ok::<_, RegisterError>((register::remove(schema, id)?, ()))).await??;
+    info!(deployment_id = %id, "deployment removed");
+    Ok(StatusCode::ACCEPTED)
+}

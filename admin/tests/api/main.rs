@@ -1,0 +1,7 @@
+//! The API over a real socket: answers are those of `spec/admin-api.md`.
+
+mod deployments;
+mod general;
+mod invocations;
+mod subscriptions;
+mod support;
