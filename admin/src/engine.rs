@@ -1,11 +1,15 @@
 //! What the API wants of the leaders of the partitions.
 
+mod leaders;
+
 use async_trait::async_trait;
 use millrace_machine::Refusal;
 use millrace_model::{
     Code, DeploymentId, InvocationId, TimestampMs,
     invocation::{Completed, Invocation, Lock, ObjectKey},
 };
+
+pub use leaders::Leaders;
 
 /// What an operator does to an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

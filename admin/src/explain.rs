@@ -275,4 +275,4 @@ pub(crate) fn key(object: &ObjectKey, look: &KeyLook) -> Value {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

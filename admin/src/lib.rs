@@ -25,7 +25,7 @@ mod text;
 
 pub use config::AdminConfig;
 pub use discover::{DiscoverError, DiscoverRequest, Discovered, Discoverer};
-pub use engine::{Engine, EngineError, InvocationLook, JournalLine, KeyLook, Operation};
+pub use engine::{Engine, EngineError, InvocationLook, JournalLine, KeyLook, Leaders, Operation};
 pub use router::{Admin, router};
 pub use server::{Server, StartError};
 pub use status::{SourceStatus, StatusReport, SubscriptionStatus};

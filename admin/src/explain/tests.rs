@@ -8,7 +8,7 @@ use super::*;
 const HOLDER: InvocationId = InvocationId { key: PartitionKey(1), unique: 2 };
 const OTHER: InvocationId = InvocationId { key: PartitionKey(1), unique: 3 };
 
-fn row(status: Status) -> Invocation {
+pub(crate) fn row(status: Status) -> Invocation {
     Invocation {
         created_lsn: Lsn(1),
         created_at: TimestampMs(1_000),

@@ -1,0 +1,198 @@
+//! [`Engine`] over the leaders of this node.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use async_trait::async_trait;
+use millrace_machine::{Answer, Refusal, StateView};
+use millrace_model::{
+    Code, Coded, Command, DeploymentId, Env, InvocationId, PartitionId, PartitionKey,
+    command::TerminateMode,
+    invocation::{ObjectKey, Status},
+    journal::{Entry, JournalRow, NotificationResult, ty},
+    table::{Ended, Inbox, Invocations, Journal, Locks},
+};
+use millrace_partition::{Handle, LeaderStatus, ProposeError};
+use millrace_store::{PartitionStore, StoreError};
+
+use super::{
+    Done, Engine, EngineError, InvocationLook, JOURNAL_LINES_MAX, JournalLine, KeyLook, Operation, WAITING_MAX,
+};
+
+/// Rows that one look at a partition reads: its leader waits meanwhile.
+const PAGE_ROWS: usize = 2000;
+
+/// The leaders, through their handle.
+#[derive(Clone)]
+pub struct Leaders {
+    handle: Handle,
+    env: Arc<dyn Env>,
+}
+
+impl Leaders {
+    /// Of all partitions.
+    pub fn new(handle: Handle, env: Arc<dyn Env>) -> Self {
+        Self { handle, env }
+    }
+
+    async fn look<R: Send + 'static>(
+        &self,
+        partition: PartitionId,
+        look: impl FnOnce(&PartitionStore, &LeaderStatus) -> Result<R, StoreError> + Send + 'static,
+    ) -> Result<R, EngineError> {
+        Ok(self.handle.read(partition, look).await??)
+    }
+}
+
+fn failed(code: Code, error: impl std::fmt::Display) -> EngineError {
+    EngineError { code, message: error.to_string() }
+}
+
+impl From<ProposeError> for EngineError {
+    fn from(error: ProposeError) -> Self {
+        failed(error.code(), error)
+    }
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        failed(error.code(), error)
+    }
+}
+
+#[async_trait]
+impl Engine for Leaders {
+    async fn operate(&self, id: InvocationId, operation: Operation) -> Result<Result<Done, Refusal>, EngineError> {
+        let now = self.env.now();
+        let command = match operation {
+            Operation::Kill => Command::Terminate { id, mode: TerminateMode::Kill, now },
+            Operation::Cancel => Command::Terminate { id, mode: TerminateMode::Cancel, now },
+            Operation::Purge => Command::Purge { id, now },
+            Operation::PurgeJournal => Command::PurgeJournal { id, now },
+            Operation::Pause => Command::Pause { id, now },
+            Operation::Resume => Command::Resume { id, now },
+        };
+        Ok(match self.handle.propose(self.handle.owner(id), command).await? {
+            Answer::Done => Ok(Done::Now),
+            Answer::Asynchronous => Ok(Done::Asynchronously),
+            Answer::Refused(refusal) => Err(refusal),
+            // No operator's command is answered otherwise.
+            _ => return Err(ProposeError::Unknown.into()),
+        })
+    }
+
+    async fn invocation(&self, id: InvocationId) -> Result<Option<InvocationLook>, EngineError> {
+        self.look(self.handle.owner(id), move |store, status| look_at_invocation(store, status, id)).await
+    }
+
+    async fn key(&self, object: ObjectKey) -> Result<KeyLook, EngineError> {
+        let partition = PartitionKey::new(&object.service, object.key.bytes()).partition(self.handle.partitions());
+        self.look(partition, move |store, _| look_at_key(store, &object)).await
+    }
+
+    async fn pinned(&self, deployment: DeploymentId, max: usize) -> Result<usize, EngineError> {
+        let mut found = 0;
+        for partition in (0..self.handle.partitions()).map(PartitionId) {
+            let mut from = None;
+            while found < max {
+                let page = self.look(partition, move |store, _| pinned_page(store, deployment, from)).await?;
+                found += page.found;
+                from = page.next;
+                if from.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn look_at_invocation(
+    store: &PartitionStore,
+    status: &LeaderStatus,
+    id: InvocationId,
+) -> Result<Option<InvocationLook>, StoreError> {
+    if let Some(row) = store.get::<Invocations>(&id)? {
+        let journal = journal_end(store, id, row.journal_len)?;
+        let lock = match (&row.status, row.target.object()) {
+            (Status::Inboxed { .. }, Some(object)) => store.get::<Locks>(&object)?,
+            _ => None,
+        };
+        let attempt = status.running.get(&id).copied();
+        return Ok(Some(InvocationLook::Active { row: Box::new(row), journal, attempt, lock }));
+    }
+    let Some(row) = store.get::<Ended>(&id)? else { return Ok(None) };
+    let journal = journal_end(store, id, row.journal_len)?;
+    Ok(Some(InvocationLook::Ended { row: Box::new(row), journal }))
+}
+
+fn journal_end(store: &PartitionStore, id: InvocationId, len: u32) -> Result<Vec<JournalLine>, StoreError> {
+    let first = len.saturating_sub(JOURNAL_LINES_MAX as u32);
+    let mut lines = Vec::new();
+    store.scan::<Journal>(Some(&(id, first)), &mut |(of, index), row| {
+        if of != id || lines.len() == JOURNAL_LINES_MAX {
+            return ControlFlow::Break(());
+        }
+        lines.push(line(index, &row));
+        ControlFlow::Continue(())
+    })?;
+    Ok(lines)
+}
+
+fn line(index: u32, row: &JournalRow) -> JournalLine {
+    let (ty, command, bytes) = match &row.entry {
+        Entry::Input { value, .. } => (ty::INPUT, true, value.len()),
+        Entry::Command { ty, raw } => (*ty, true, raw.len()),
+        Entry::Notification(notification) => {
+            let bytes = match &notification.result {
+                NotificationResult::Value(value) => value.len(),
+                NotificationResult::Failure(failure) => failure.message.len(),
+                NotificationResult::StateKeys(keys) => keys.iter().map(bytes::Bytes::len).sum(),
+                NotificationResult::Void | NotificationResult::InvocationId(_) => 0,
+            };
+            (notification.ty, false, bytes)
+        }
+    };
+    JournalLine { index, appended_at: row.appended_at, ty, command, bytes }
+}
+
+fn look_at_key(store: &PartitionStore, object: &ObjectKey) -> Result<KeyLook, StoreError> {
+    let Some(lock) = store.get::<Locks>(object)? else { return Ok(KeyLook::default()) };
+    let holder = store.get::<Invocations>(&lock.holder)?.map(Box::new);
+    let mut waiting = Vec::new();
+    store.scan::<Inbox>(Some(&(object.clone(), lock.head)), &mut |(of, _), id| {
+        if of != *object || waiting.len() == WAITING_MAX {
+            return ControlFlow::Break(());
+        }
+        waiting.push(id);
+        ControlFlow::Continue(())
+    })?;
+    Ok(KeyLook { lock: Some(lock), holder, waiting })
+}
+
+struct Page {
+    found: usize,
+    /// Where the next page begins; `None` behind the last.
+    next: Option<InvocationId>,
+}
+
+fn pinned_page(
+    store: &PartitionStore,
+    deployment: DeploymentId,
+    from: Option<InvocationId>,
+) -> Result<Page, StoreError> {
+    let mut page = Page { found: 0, next: None };
+    let mut rows = 0;
+    store.scan::<Invocations>(from.as_ref(), &mut |id, row| {
+        if rows == PAGE_ROWS {
+            page.next = Some(id);
+            return ControlFlow::Break(());
+        }
+        rows += 1;
+        page.found += usize::from(row.pin.is_some_and(|pin| pin.deployment == deployment));
+        ControlFlow::Continue(())
+    })?;
+    Ok(page)
+}
+
+#[cfg(test)]
+mod tests;
