@@ -20,6 +20,9 @@ const LOG_WINDOW: Duration = Duration::from_secs(30);
 /// Kinds of lines (librdkafka's facility names) that are counted apart; there are a few dozen.
 const LOG_KINDS_MAX: usize = 256;
 
+/// How long trouble with one broker explains that all are away.
+const CAUSE_AGE_MAX: Duration = Duration::from_secs(60);
+
 /// The last trouble a client had with its brokers.
 #[derive(Clone, Debug)]
 pub struct Trouble {
@@ -82,6 +85,10 @@ impl ClientContext for Context {
         let Some(held_back) = lock(&self.limits).admit(facility, Instant::now()) else { return };
         let client = &self.name;
         match level {
+            // Properties of the other kind of client, or deprecated ones: a cluster's properties are for both kinds.
+            _ if facility == "CONFWARN" => debug!(client, facility, line, "kafka client"),
+            // Comes as an error as well.
+            _ if facility == "FAIL" => debug!(client, facility, line, "kafka client"),
             // The client tries again by itself and callers learn of it by their own errors, so nothing here is an error.
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
@@ -101,6 +108,12 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let fatal = matches!(error, KafkaError::Global(RDKafkaErrorCode::Fatal));
+        let cause = self.health.last().filter(|last| last.at.elapsed() < CAUSE_AGE_MAX);
+        let reason = match (error, &cause) {
+            // "1/1 brokers are down" follows what is wrong with the broker, which says more.
+            (KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), Some(cause)) => &cause.reason,
+            _ => reason,
+        };
         if let Some(held_back) = lock(&self.limits).admit("error", Instant::now()) {
             warn!(client = self.name, held_back, reason, fatal, "kafka client in trouble");
         }

@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use millrace_connector_kafka::{
@@ -210,6 +211,39 @@ async fn seeking_leaves_nothing_of_the_old_position() {
         assert_eq!((batch.from, batch.records[0].offset), (offset, offset));
         assert_eq!(batch.to, batch.records.last().unwrap().offset + 1);
     }
+}
+
+#[tokio::test]
+async fn a_seek_that_was_interrupted_is_not_hidden() {
+    let cluster = shared();
+    let admin = Admin::connect(&cluster).await.unwrap();
+    let name = topic(&admin, "interrupted", 1).await;
+    fill(&cluster, &name, 1, 10, 10).await;
+    let mut feed = reader(&cluster).await.feed();
+    let source = feed.assign(&name, 0, 0).unwrap();
+    let mut seek = Box::pin(feed.seek(source, 5));
+    let at_once = std::future::poll_fn(|cx| Poll::Ready(seek.as_mut().poll(cx).is_ready())).await;
+    drop(seek);
+    // It can have been done before anybody could interrupt it.
+    assert!(at_once || matches!(feed.seek(source, 5).await, Err(ClientError::Closed { .. })));
+    feed.unassign(source).await;
+    let again = loop {
+        match feed.assign(&name, 0, 5) {
+            Ok(again) => break again,
+            Err(ClientError::AlreadyAssigned { .. }) => tokio::task::yield_now().await,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    let batch = next_batch(&mut feed).await;
+    assert_eq!((batch.source, batch.from, batch.to), (again, 5, 10));
+}
+
+#[tokio::test]
+async fn what_is_not_built_in_shows_without_a_broker() {
+    let nobody = support::cluster("127.0.0.1:1");
+    Reader::check(&consumer(&nobody, &[])).await.unwrap();
+    let kerberos = consumer(&nobody, &[("security.protocol", "sasl_plaintext"), ("sasl.mechanism", "GSSAPI")]);
+    assert!(matches!(Reader::check(&kerberos).await, Err(ClientError::Create { .. })));
 }
 
 #[tokio::test]

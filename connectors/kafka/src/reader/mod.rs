@@ -82,6 +82,13 @@ impl Reader {
         Ok(Self { shared: Arc::new(Shared { handle, assigned: Arc::default() }) })
     }
 
+    /// Makes a client and throws it away: shows, without a broker, whether the properties go together and everything
+    /// they need is built in, which [`ConsumerConfig::new`] cannot tell.
+    pub async fn check(config: &ConsumerConfig) -> Result<(), ClientError> {
+        Self::start(config).await?.close().await;
+        Ok(())
+    }
+
     /// An empty set of source partitions for one task. A partition can be in one feed of a reader at a time.
     pub fn feed(&self) -> Feed {
         Feed::new(self.shared.clone())

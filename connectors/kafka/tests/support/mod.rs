@@ -63,6 +63,7 @@ impl Drop for Broker {
 
 /// The broker that all tests of a binary share: the one of `KAFKA_BOOTSTRAP`, or one that ends with the process.
 pub fn shared() -> ClusterConfig {
+    show_logs();
     static BOOTSTRAP: OnceLock<String> = OnceLock::new();
     let bootstrap = BOOTSTRAP.get_or_init(|| {
         if let Ok(running) = std::env::var("KAFKA_BOOTSTRAP") {
@@ -83,6 +84,12 @@ pub fn shared() -> ClusterConfig {
         bootstrap
     });
     cluster(bootstrap)
+}
+
+/// What the crate logs, as `RUST_LOG` says.
+fn show_logs() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
 }
 
 pub fn cluster(bootstrap: &str) -> ClusterConfig {
