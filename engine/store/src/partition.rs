@@ -269,9 +269,11 @@ impl PartitionStore {
         self.caches.lock().reads
     }
 
-    /// Sets this partition's gauges and counters. For every scrape, or each 10 s.
+    /// Sets this partition's gauges and counters. For every scrape, or each 10 s. Gives back memory too, if partitions
+    /// that were opened since have made its share smaller and no commit has done so.
     pub fn observe(&self) {
-        let caches = self.caches.lock();
+        let mut caches = self.caches.lock();
+        caches.trim(&self.share);
         let cached = caches.rows.bytes() + caches.journals.bytes() + caches.objects.bytes();
         self.metrics.set(&self.db, caches.reads, self.commits, cached);
     }

@@ -188,6 +188,22 @@ fn large_state_is_not_kept() {
 }
 
 #[test]
+fn an_idle_partition_gives_back_what_others_may_take() {
+    let config = millrace_store::StoreConfig { row_cache_size: millrace_store::ByteSize(40_000), ..small_config() };
+    let shared = SharedResources::new(&config).unwrap();
+    let dirs: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let open = |i: usize| PartitionStore::open(dirs[i].path(), PARTITION, &shared).unwrap();
+    let mut idle = open(0);
+    let mut changes = Changes::default();
+    (0..100).for_each(|n| put::<Locks>(&mut changes, object(n), lock(n)));
+    idle.commit(&changes, applied(1)).unwrap();
+    let _others: Vec<_> = (1..4).map(open).collect();
+    idle.observe();
+    (0..100).for_each(|n| assert_eq!(idle.get::<Locks>(&object(n)).unwrap(), Some(lock(n))));
+    assert!(idle.reads().gets > 30, "{:?}", idle.reads());
+}
+
+#[test]
 fn caches_are_shared_fairly() {
     let config = millrace_store::StoreConfig { row_cache_size: millrace_store::ByteSize(40_000), ..small_config() };
     let shared = SharedResources::new(&config).unwrap();
