@@ -1,0 +1,516 @@
+//! One attempt on the wire: replay and notifications out, events in, both at once, on one task.
+//!
+//! ```text
+//!            rows ──┐
+//!   feed ─────────> out ──room on the stream──> exchange ──data──> session ──event──> plan ──step──> attempt
+//!   request:  Replaying ──last row──> Open ──inactive, asked, nothing to wait for──> Ending ──out is empty──> Ended
+//! ```
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use millrace_model::{
+    TimestampMs, codes,
+    invocation::AttemptError,
+    journal::{Entry, JournalRow, NotificationId},
+};
+use millrace_partition::{Feed, invoker::FEED_MAX};
+use millrace_protocol::{Event, Mode, Session};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Sleep},
+};
+
+use super::request;
+use crate::{
+    exchange::Exchange,
+    metrics::Metrics,
+    plan::{Plan, Who},
+    registry::AttemptPolicy,
+    transport::TransportError,
+    trouble::Trouble,
+};
+
+/// Bytes that are encoded ahead of the endpoint's reading.
+const OUT_BYTES: usize = 64 << 10;
+/// Small beginnings are handed over without asking for room: every endpoint has as much before it says anything.
+const FIRST_BYTES: usize = 16 << 10;
+/// What nobody waits for is proposed after this, if nothing else takes it along.
+const LINGER: Duration = Duration::from_millis(100);
+/// What a handler was sent so long ago it has looked at.
+const SETTLED: Duration = Duration::from_millis(100);
+/// Feed entries that wait for the replay.
+const BACKLOG_MAX: usize = FEED_MAX;
+
+/// What the attempt must do now.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Propose what the plan holds, and come back.
+    Propose,
+    /// The handler has said how it ended.
+    Over,
+    /// It failed; what the plan holds stays good.
+    Failed(Trouble),
+    /// The leader has given it up.
+    Aborted,
+    /// The endpoint did not take the request, and nothing of it is lost: try again on another connection.
+    Refused(TransportError),
+    /// The endpoint holds more of a message than there is memory for.
+    Memory(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Request {
+    Replaying,
+    Open,
+    /// Nothing more is added to it.
+    Ending,
+    /// Its end was sent.
+    Ended,
+}
+
+/// The feed, with what came before it could be sent.
+pub(super) struct FeedIn {
+    pub(super) receiver: mpsc::Receiver<Feed>,
+    pub(super) backlog: VecDeque<Feed>,
+}
+
+impl FeedIn {
+    /// Resolves when the leader gives the attempt up; keeps what else comes.
+    pub(super) async fn aborted(&mut self) {
+        while self.backlog.len() < BACKLOG_MAX {
+            match self.receiver.recv().await {
+                Some(feed) => self.backlog.push_back(feed),
+                None => return,
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Feed>> {
+        match self.backlog.pop_front() {
+            Some(feed) => Poll::Ready(Some(feed)),
+            None => self.receiver.poll_recv(cx),
+        }
+    }
+}
+
+/// What stays the same during an attempt.
+pub(super) struct Surroundings<'a> {
+    pub(super) who: Who<'a>,
+    pub(super) policy: &'a AttemptPolicy,
+    pub(super) metrics: &'a Metrics,
+    pub(super) size_warning: usize,
+}
+
+pub(super) struct Stream<'a> {
+    pub(super) exchange: Exchange,
+    session: Session,
+    pub(super) plan: Plan,
+    around: Surroundings<'a>,
+    mode: Mode,
+    /// What is replayed; kept until the endpoint has answered.
+    journal: Vec<JournalRow>,
+    /// The next of it to be encoded.
+    next_row: usize,
+    out: BytesMut,
+    first: bool,
+    request: Request,
+    /// The answer's head was there.
+    head: bool,
+    /// The answer has ended.
+    pub(super) ended: bool,
+    pub(super) feed: FeedIn,
+    /// Journal entries at the snapshot.
+    snapshot: u32,
+    /// Behind the last entry that was handed to the endpoint.
+    fed: u32,
+    /// The same, of entries that it has certainly looked at.
+    fed_settled: u32,
+    fed_at: Instant,
+    last_active: Instant,
+    last_received: Instant,
+    held_since: Option<Instant>,
+    /// Bytes of a message that is not whole yet.
+    incomplete: usize,
+    /// As many have room in the node's budget.
+    pub(super) memory: usize,
+    timer: Pin<&'a mut Sleep>,
+    sent_bytes: u64,
+    received_bytes: u64,
+}
+
+impl<'a> Stream<'a> {
+    /// * `out`: the encoded Start.
+    #[expect(clippy::too_many_arguments, reason = "each is moved in once")]
+    pub(super) fn new(
+        exchange: Exchange,
+        session: Session,
+        plan: Plan,
+        around: Surroundings<'a>,
+        mode: Mode,
+        journal: Vec<JournalRow>,
+        out: BytesMut,
+        feed: FeedIn,
+        memory: usize,
+        timer: Pin<&'a mut Sleep>,
+    ) -> Self {
+        let now = Instant::now();
+        let snapshot = u32::try_from(journal.len()).unwrap_or(u32::MAX);
+        Self {
+            exchange,
+            session,
+            plan,
+            around,
+            mode,
+            journal,
+            next_row: 0,
+            out,
+            first: true,
+            request: Request::Replaying,
+            head: false,
+            ended: false,
+            feed,
+            snapshot,
+            fed: snapshot,
+            fed_settled: snapshot,
+            fed_at: now,
+            last_active: now,
+            last_received: now,
+            held_since: None,
+            incomplete: 0,
+            memory,
+            timer,
+            sent_bytes: 0,
+            received_bytes: 0,
+        }
+    }
+
+    /// Begins again, as if nothing had been sent.
+    pub(super) fn restart(&mut self, exchange: Exchange, session: Session, out: BytesMut) {
+        (self.exchange, self.session, self.out) = (exchange, session, out);
+        (self.request, self.next_row, self.first) = (Request::Replaying, 0, true);
+        self.last_active = Instant::now();
+    }
+
+    /// Journal entries that the handler had been sent before it suspended. It reads to the end of the request stream
+    /// before it does; one that did not wait for the end may have read nothing behind the replay.
+    pub(super) fn seen(&self) -> u32 {
+        if self.request == Request::Ended { self.fed } else { self.snapshot }
+    }
+
+    /// Ends the request stream, also in the middle of a replay.
+    pub(super) fn end_request(&mut self) {
+        if self.request != Request::Ended {
+            self.request = Request::Ended;
+            self.exchange.send(Bytes::new(), true);
+        }
+    }
+
+    pub(super) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        match self.poll_all(cx) {
+            Ok(()) => Poll::Pending,
+            Err(step) => {
+                let metrics = self.around.metrics;
+                metrics.sent_bytes.increment(std::mem::take(&mut self.sent_bytes));
+                metrics.received_bytes.increment(std::mem::take(&mut self.received_bytes));
+                Poll::Ready(step)
+            }
+        }
+    }
+
+    fn poll_all(&mut self, cx: &mut Context<'_>) -> Result<(), Step> {
+        self.poll_write(cx);
+        loop {
+            let more = self.poll_feed(cx)?;
+            self.poll_write(cx);
+            if !(more && self.request == Request::Open && self.out.len() < OUT_BYTES) {
+                break;
+            }
+        }
+        let read = self.poll_read(cx);
+        self.poll_write(cx);
+        read?;
+        self.poll_timer(cx)
+    }
+
+    /// `true`: there is more, and no room for it.
+    fn poll_feed(&mut self, cx: &mut Context<'_>) -> Result<bool, Step> {
+        loop {
+            let feed = match self.request {
+                // Only to learn of an abort.
+                Request::Replaying if self.feed.backlog.len() >= BACKLOG_MAX => return Ok(true),
+                Request::Replaying => self.feed.receiver.poll_recv(cx),
+                Request::Open if self.out.len() >= OUT_BYTES => return Ok(true),
+                _ => self.feed.poll(cx),
+            };
+            match feed {
+                Poll::Pending => return Ok(!self.feed.backlog.is_empty()),
+                Poll::Ready(None) => return Err(Step::Aborted),
+                Poll::Ready(Some(Feed::Refused(error))) => return Err(refused(error)),
+                Poll::Ready(Some(feed)) if self.request == Request::Replaying => self.feed.backlog.push_back(feed),
+                Poll::Ready(Some(Feed::Suspend)) => self.end(),
+                Poll::Ready(Some(Feed::Entry { index, row, ack })) => {
+                    // Behind the end of the request stream it waits for the next attempt.
+                    if self.request == Request::Open {
+                        self.forward(index, &row.entry, ack);
+                    }
+                }
+            }
+        }
+    }
+
+    fn forward(&mut self, index: u32, entry: &Entry, ack: bool) {
+        let Entry::Notification(notification) = entry else { return };
+        match notification.id {
+            NotificationId::Completion(id) if ack && self.session.version().acknowledges_runs() => {
+                self.session.encode_run_ack(id, &mut self.out);
+            }
+            _ => self.session.encode_entry(entry, &mut self.out),
+        }
+        self.plan.on_sent(entry);
+        let now = Instant::now();
+        self.settle(now);
+        self.fed = index.saturating_add(1);
+        self.fed_at = now;
+        self.last_active = now;
+    }
+
+    /// Time has passed: what was sent has been looked at.
+    fn settle(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.fed_at) >= SETTLED {
+            self.fed_settled = self.fed;
+        }
+    }
+
+    /// Asks the handler to suspend.
+    fn end(&mut self) {
+        if self.request == Request::Open {
+            self.request = Request::Ending;
+            self.last_active = Instant::now();
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<(), Step> {
+        if !self.head {
+            match self.exchange.poll_head(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Err(error)) if error.is_stale_connection() && self.fed == self.snapshot => {
+                    return Err(Step::Refused(error));
+                }
+                Poll::Ready(Err(error)) => return Err(Step::Failed(error.into())),
+                Poll::Ready(Ok(head)) => {
+                    self.head = true;
+                    if self.request != Request::Replaying {
+                        self.journal = Vec::new();
+                    }
+                    let now = self.around.who.env.now();
+                    request::check(&head, self.session.version(), now).map_err(Step::Failed)?;
+                    self.active();
+                }
+            }
+        }
+        let mut now = None;
+        while !self.plan.is_over() {
+            match self.exchange.poll_data(cx) {
+                Poll::Pending if self.plan.is_urgent() => return Err(Step::Propose),
+                Poll::Pending => return self.after_read(now),
+                Poll::Ready(None) => {
+                    self.ended = true;
+                    self.session.on_end().map_err(|error| Step::Failed(error.into()))?;
+                }
+                Poll::Ready(Some(Err(error))) => return Err(Step::Failed(error.into())),
+                Poll::Ready(Some(Ok(data))) => {
+                    let now = *now.get_or_insert_with(|| self.around.who.env.now());
+                    self.on_data(data, now)?;
+                }
+            }
+        }
+        // One look further: an answer that has ended needs no draining.
+        if let Poll::Ready(None) = self.exchange.poll_data(cx) {
+            self.ended = true;
+        }
+        Err(Step::Over)
+    }
+
+    fn on_data(&mut self, data: Bytes, now: TimestampMs) -> Result<(), Step> {
+        let length = data.len();
+        self.received_bytes += length as u64;
+        self.incomplete += length;
+        self.session.on_bytes(data);
+        let seen = self.fed_settled;
+        while let Some(event) = self.session.next_event().map_err(|error| Step::Failed(error.into()))? {
+            // What is left is less than what came last.
+            self.incomplete = length;
+            self.warn_of_size(&event);
+            self.plan.on_event(event, seen, now, &self.around.who).map_err(Step::Failed)?;
+        }
+        self.exchange.consumed(length);
+        self.active();
+        if self.incomplete > self.memory {
+            return Err(Step::Memory(self.incomplete));
+        }
+        if self.plan.is_full() { Err(Step::Propose) } else { Ok(()) }
+    }
+
+    /// `now`: something was received.
+    fn after_read(&mut self, now: Option<TimestampMs>) -> Result<(), Step> {
+        let Some(now) = now else { return Ok(()) };
+        if self.plan.may_suspend(now) {
+            self.end();
+        }
+        Ok(())
+    }
+
+    fn warn_of_size(&self, event: &Event) {
+        let Event::Command(command) = event else { return };
+        if command.raw.len() >= self.around.size_warning {
+            tracing::warn!(
+                invocation_id = %self.around.who.id,
+                service = %self.around.who.target.service,
+                handler = %self.around.who.target.handler,
+                command_index = command.command_index,
+                bytes = command.raw.len(),
+                "large message from a handler"
+            );
+        }
+    }
+
+    fn active(&mut self) {
+        let now = Instant::now();
+        self.settle(now);
+        self.last_active = now;
+        self.last_received = now;
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) {
+        while self.request != Request::Ended {
+            self.fill();
+            let ending = self.request == Request::Ending;
+            if self.out.is_empty() {
+                if ending {
+                    self.sent_end(Bytes::new());
+                }
+                return;
+            }
+            let length = if self.first && self.out.len() <= FIRST_BYTES {
+                self.out.len()
+            } else {
+                match self.exchange.poll_room(cx, self.out.len()) {
+                    Poll::Pending => return,
+                    Poll::Ready(Ok(room)) => room.min(self.out.len()),
+                    Poll::Ready(Err(_)) => {
+                        // It takes no more; its answer says why.
+                        self.out.clear();
+                        self.next_row = usize::MAX;
+                        self.request = Request::Ended;
+                        self.last_received = Instant::now();
+                        return;
+                    }
+                }
+            };
+            self.first = false;
+            self.sent_bytes += length as u64;
+            let data = self.out.split_to(length).freeze();
+            if ending && self.out.is_empty() {
+                return self.sent_end(data);
+            }
+            self.exchange.send(data, false);
+            self.last_active = Instant::now();
+        }
+    }
+
+    fn sent_end(&mut self, data: Bytes) {
+        self.exchange.send(data, true);
+        self.request = Request::Ended;
+        self.last_received = Instant::now();
+    }
+
+    /// Encodes more of the replay.
+    fn fill(&mut self) {
+        if self.request != Request::Replaying {
+            return;
+        }
+        while self.out.len() < OUT_BYTES {
+            let Some(row) = self.journal.get(self.next_row) else {
+                self.request = match self.mode {
+                    Mode::BidiStream => Request::Open,
+                    Mode::RequestResponse => Request::Ending,
+                };
+                return;
+            };
+            self.next_row += 1;
+            self.session.encode_entry(&row.entry, &mut self.out);
+        }
+    }
+
+    /// One timer for everything: it fires early rather than being moved with every frame.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<(), Step> {
+        if !self.plan.is_holding() {
+            self.held_since = None;
+        } else if self.held_since.is_none() {
+            self.held_since = Some(Instant::now());
+        }
+        loop {
+            let deadline = self.deadline();
+            if self.timer.deadline() > deadline {
+                self.timer.as_mut().reset(deadline);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Ok(());
+            }
+            let now = Instant::now();
+            if now < self.deadline() {
+                let deadline = self.deadline();
+                self.timer.as_mut().reset(deadline);
+                continue;
+            }
+            if self.held_since.is_some_and(|since| now >= since + LINGER) {
+                return Err(Step::Propose);
+            }
+            if self.request != Request::Open {
+                return Err(Step::Failed(self.timed_out()));
+            }
+            self.end();
+            self.poll_write(cx);
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let policy = self.around.policy;
+        let silence = match self.request {
+            Request::Open => after(self.last_active, policy.inactivity_timeout),
+            Request::Replaying | Request::Ending => after(self.last_active, policy.abort_timeout),
+            Request::Ended => after(self.last_received, policy.abort_timeout),
+        };
+        match self.held_since {
+            Some(since) => silence.min(since + LINGER),
+            None => silence,
+        }
+    }
+
+    fn timed_out(&self) -> Trouble {
+        let timeout = self.around.policy.abort_timeout;
+        let what = match self.request {
+            Request::Ended => "the handler neither went on nor suspended",
+            _ => "the endpoint does not read what it is sent",
+        };
+        Trouble::new(codes::RT0001, format!("abort timeout: {what} within {timeout:?}"))
+    }
+}
+
+fn refused(error: AttemptError) -> Step {
+    Step::Failed(error.into())
+}
+
+/// Timeouts can be as long as an operator likes; timers cannot.
+fn after(start: Instant, timeout: Duration) -> Instant {
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    start + timeout.min(LONGEST)
+}

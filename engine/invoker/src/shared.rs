@@ -1,0 +1,137 @@
+//! The invoker of a node: what all its attempts share.
+
+use std::{
+    future::Future,
+    sync::{Arc, atomic::AtomicUsize},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use millrace_model::{Env, InvocationId, command::Attempt};
+use millrace_partition::{AttemptJob, Handle, Invoker};
+use tokio::runtime::Handle as Runtime;
+
+use crate::{
+    attempt,
+    budget::Budget,
+    config::{ClientConfig, InvokerConfig},
+    metrics::Metrics,
+    pool::Pool,
+    registry::Registry,
+    slots::Slots,
+    transport::TransportError,
+};
+
+const CLUSTER_NAME: HeaderName = HeaderName::from_static("x-restate-cluster-name");
+
+/// The leader takes nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the partition has stopped")]
+pub struct ProposalsStopped;
+
+/// Where attempts bring what happened: the leader of their partition.
+pub trait Proposals: Send + Sync + 'static {
+    /// Hands a proposal over; proposals of one attempt stay in order. Waits while too much waits at the leader.
+    /// `lazy`: it needs no batch of the log of its own. `bytes`: its payload.
+    fn propose(
+        &self,
+        attempt: Attempt,
+        lazy: bool,
+        bytes: usize,
+    ) -> impl Future<Output = Result<(), ProposalsStopped>> + Send;
+
+    /// The attempt is over, behind its last proposal. Exactly once for every attempt.
+    fn closed(&self, id: InvocationId, attempt: u32);
+}
+
+impl Proposals for Handle {
+    async fn propose(&self, attempt: Attempt, lazy: bool, bytes: usize) -> Result<(), ProposalsStopped> {
+        self.attempt(attempt, lazy, bytes).await.map_err(|_| ProposalsStopped)
+    }
+
+    fn closed(&self, id: InvocationId, attempt: u32) {
+        self.attempt_closed(id, attempt);
+    }
+}
+
+/// What all attempts of a node share.
+pub(crate) struct Shared<P> {
+    pub(crate) proposals: P,
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) env: Arc<dyn Env>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) config: InvokerConfig,
+    pub(crate) slots: Slots,
+    pub(crate) budget: Budget,
+    pub(crate) metrics: Metrics,
+    /// Headers of every request.
+    pub(crate) headers: HeaderMap,
+    /// Attempts that are over and whose answers are still read to their ends.
+    pub(crate) draining: AtomicUsize,
+}
+
+/// Everything an invoker is made of.
+pub struct InvokerParts<P> {
+    /// Where attempts propose.
+    pub proposals: P,
+    /// The metadata.
+    pub registry: Arc<dyn Registry>,
+    /// Time and randomness.
+    pub env: Arc<dyn Env>,
+    /// Attempts.
+    pub config: InvokerConfig,
+    /// Connections.
+    pub client: ClientConfig,
+    /// Told to every endpoint.
+    pub cluster_name: Option<String>,
+}
+
+/// Runs the attempts of a node over HTTP.
+pub struct HttpInvoker<P> {
+    shared: Arc<Shared<P>>,
+    runtime: Runtime,
+}
+
+impl<P: Proposals> HttpInvoker<P> {
+    /// Its tasks run on `runtime`. Fails if the TLS settings cannot be used.
+    pub fn new(parts: InvokerParts<P>, runtime: Runtime) -> Result<Self, TransportError> {
+        let InvokerParts { proposals, registry, env, config, client, cluster_name } = parts;
+        let shared = Shared {
+            proposals,
+            registry,
+            env,
+            pool: Pool::new(&client, runtime.clone())?,
+            slots: Slots::new(config.concurrent_invocations_limit),
+            budget: Budget::new(config.memory_limit),
+            metrics: Metrics::new(),
+            headers: fixed_headers(cluster_name.as_deref())?,
+            draining: AtomicUsize::new(0),
+            config,
+        };
+        Ok(Self { shared: Arc::new(shared), runtime })
+    }
+}
+
+/// Headers of every request.
+pub(crate) fn fixed_headers(cluster_name: Option<&str>) -> Result<HeaderMap, TransportError> {
+    let mut headers = HeaderMap::new();
+    if let Some(name) = cluster_name {
+        let value = HeaderValue::from_str(name)
+            .map_err(|_| TransportError::Request("the cluster name does not fit into a header".to_owned()))?;
+        headers.insert(CLUSTER_NAME, value);
+    }
+    Ok(headers)
+}
+
+impl<P: Proposals> Invoker for HttpInvoker<P> {
+    fn try_reserve(&self) -> bool {
+        self.shared.slots.try_reserve()
+    }
+
+    fn release(&self) {
+        self.shared.slots.release();
+    }
+
+    fn start(&self, job: AttemptJob) {
+        self.runtime.spawn(attempt::run(self.shared.clone(), job));
+    }
+}

@@ -1,0 +1,4 @@
+//! Attempts against endpoints that behave, and that do not.
+
+mod basics;
+mod support;
