@@ -1,10 +1,11 @@
 //! What registering a deployment wants of whoever speaks to endpoints. Implemented with the invoker in the wiring.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use millrace_cluster::meta::{HttpVersion, discovered::Endpoint};
 use millrace_model::Code;
+use millrace_protocol::discovery::{Manifest, check_content_type};
 
 /// An endpoint to be asked what it serves.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub struct DiscoverRequest {
     pub additional_headers: BTreeMap<String, String>,
 }
 
-/// What was found. [`Endpoint::new`] makes one of a manifest.
+/// What was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Discovered {
     /// Ready to be registered.
@@ -25,13 +26,23 @@ pub struct Discovered {
 }
 
 impl Discovered {
-    /// Of an answer.
-    pub fn new(
-        manifest: millrace_cluster::meta::discovered::Manifest,
+    /// Judges an endpoint's answer to the discovery request.
+    ///
+    /// * `body`: at most [`MANIFEST_BYTES_MAX`](millrace_protocol::discovery::MANIFEST_BYTES_MAX).
+    /// * `server`: its `x-restate-server`.
+    pub fn from_answer(
+        content_type: Option<&str>,
+        body: &[u8],
         http_version: HttpVersion,
-        sdk_version: Option<String>,
-    ) -> Self {
-        Self { endpoint: Endpoint::new(manifest, http_version, sdk_version) }
+        server: Option<String>,
+    ) -> Result<Self, DiscoverError> {
+        let manifest = check_content_type(content_type).and_then(|()| Manifest::parse(body));
+        let manifest = manifest.map_err(|error| DiscoverError {
+            code: error.code(),
+            status: error.http_status(),
+            message: error.to_string(),
+        })?;
+        Ok(Self { endpoint: Endpoint::new(manifest, http_version, server) })
     }
 }
 
@@ -47,9 +58,12 @@ pub struct DiscoverError {
     pub message: String,
 }
 
+/// Longest discovery that a registration waits for.
+pub const DISCOVERY_MAX: Duration = Duration::from_secs(45);
+
 /// Asks endpoints.
 #[async_trait]
 pub trait Discoverer: Send + Sync {
-    /// Asks one, a few times if it does not answer. Takes some seconds at most.
+    /// Asks one, a few times if it does not answer. Given up by the caller after [`DISCOVERY_MAX`].
     async fn discover(&self, request: DiscoverRequest) -> Result<Discovered, DiscoverError>;
 }

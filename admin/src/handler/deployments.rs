@@ -15,14 +15,15 @@ use millrace_cluster::{
         register::{self, Breaking, RegisterError, Registration, Update, at_uri},
     },
 };
-use millrace_model::DeploymentId;
+use millrace_model::{DeploymentId, codes};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tracing::info;
 
 use super::{Answer, Id, services::ServiceView};
 use crate::{
-    discover::DiscoverRequest,
+    discover::{DISCOVERY_MAX, DiscoverError, DiscoverRequest, Discovered},
     error::ApiError,
     router::{Admin, ApiVersion},
     text::ApiTime,
@@ -169,6 +170,17 @@ fn registered(deployment: &Arc<Deployment>, admin: &Admin, status: StatusCode) -
     (status, [(LOCATION, format!("deployments/{}", deployment.id))], Json(body)).into_response()
 }
 
+async fn discover(admin: &Admin, request: DiscoverRequest) -> Answer<Discovered> {
+    let uri = request.uri.clone();
+    let found = timeout(DISCOVERY_MAX, admin.discoverer.discover(request)).await;
+    let late = || DiscoverError {
+        code: Some(codes::META0003),
+        status: 500,
+        message: format!("error when calling '{uri}': no answer in {}s", DISCOVERY_MAX.as_secs()),
+    };
+    Ok(found.unwrap_or_else(|_| Err(late()))?)
+}
+
 pub(crate) async fn register(
     State(admin): State<Admin>,
     Extension(version): Extension<ApiVersion>,
@@ -196,7 +208,7 @@ pub(crate) async fn register(
         use_http_11: request.use_http_11,
         additional_headers: additional_headers.clone(),
     };
-    let found = admin.discoverer.discover(discovery).await?;
+    let found = discover(&admin, discovery).await?;
     let now = admin.env.now();
     let registration = Registration {
         new_id: DeploymentId::from_parts(now.0, admin.env.random_unique()),
@@ -290,7 +302,7 @@ pub(crate) async fn update(
         use_http_11: request.use_http_11.unwrap_or(current.http_version == HttpVersion::Http11),
         additional_headers: additional_headers.as_ref().unwrap_or(&current.additional_headers).0.clone(),
     };
-    let found = admin.discoverer.discover(discovery).await?;
+    let found = discover(&admin, discovery).await?;
     let update = Update { uri, additional_headers, overwrite: request.overwrite };
     let deployment = if request.dry_run {
         register::update(&admin.metadata.schema(), id, &update, &found.endpoint)?.deployment
@@ -307,7 +319,7 @@ pub(crate) async fn update(
 pub(crate) async fn put() -> Answer<()> {
     Err(ApiError::json(
         StatusCode::METHOD_NOT_ALLOWED,
-        millrace_model::codes::ADM0001,
+        codes::ADM0001,
         "PUT deployment is deprecated, use PATCH instead",
     ))
 }

@@ -1,5 +1,6 @@
 //! The API over a real socket: answers are those of `spec/admin-api.md`.
 
+mod cli;
 mod deployments;
 mod general;
 mod invocations;

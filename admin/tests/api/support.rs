@@ -24,7 +24,6 @@ use millrace_cluster::{
     Metadata,
     meta::{
         Create, Defaults, HttpVersion, OpenOptions,
-        discovered::Manifest,
         log::MemoryLog,
         options::{OptionCheck, OptionFault},
     },
@@ -61,13 +60,10 @@ impl Discoverer for Fake {
             let message = format!("error when calling '{}': connection refused", request.uri);
             return Err(DiscoverError { code: Some(codes::META0003), status: 500, message });
         };
-        let manifest = Manifest::parse(manifest.as_bytes()).map_err(|error| DiscoverError {
-            code: error.code(),
-            status: error.http_status(),
-            message: error.to_string(),
-        })?;
         let version = if request.use_http_11 { HttpVersion::Http11 } else { HttpVersion::Http2 };
-        Ok(Discovered::new(manifest, version, Some("restate-sdk-typescript/1.17.2".into())))
+        let content_type = "application/vnd.restate.endpointmanifest.v3+json";
+        let server = Some("restate-sdk-typescript/1.17.2".into());
+        Discovered::from_answer(Some(content_type), manifest.as_bytes(), version, server)
     }
 }
 

@@ -1,7 +1,6 @@
 //! From an endpoint's manifest to the services that are stored.
 
-pub use millrace_protocol::discovery::Manifest;
-use millrace_protocol::discovery::{self, HandlerManifest, Options, ServiceManifest};
+use millrace_protocol::discovery::{self, HandlerManifest, Manifest, Options, ServiceManifest};
 
 use super::{
     object::{HttpVersion, ProtocolMode},
