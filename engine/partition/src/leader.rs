@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use millrace_log::{Append, Decision, Delivery, Kind, Loglet, Over, RecordHeader, Settle};
+use millrace_log::{Append, Decision, Delivery, Kind, Loglet, Over, Settle};
 use millrace_machine::{Answer, Effect, StateView, Txn};
 use millrace_model::{
     Command, InvocationId, LeaderEpoch, PartitionId, SubscriptionId, TimestampMs,
@@ -165,9 +165,8 @@ where
         batch.push(command);
         let payload = batch.take_payload();
         let cluster = self.config.announce.cluster;
-        let crc = RecordHeader::announcement(cluster).crc(&payload);
         log.append(Append { partition: self.partition, cluster, kind: Kind::Announce, payload: &payload })?;
-        self.settle.appended(Kind::Announce, crc);
+        self.settle.appended(Kind::Announce);
         self.in_flight.push_back(batch);
         Ok(())
     }
@@ -336,7 +335,7 @@ where
             let payload = batch.take_payload();
             let parts = log.append(Append { partition: self.partition, cluster, kind, payload: &payload })?;
             self.next_number += u64::from(parts);
-            self.settle.appended(kind, 0);
+            self.settle.appended(kind);
             self.in_flight.push_back(batch);
         }
         Ok(())

@@ -28,7 +28,8 @@ pub struct Board {
 }
 
 impl Board {
-    pub(crate) fn new(partitions: u16) -> Self {
+    /// Everything is settled.
+    pub fn new(partitions: u16) -> Self {
         Self { budgets: RwLock::default(), changed: (0..partitions).map(|_| watch::Sender::new(0)).collect() }
     }
 

@@ -1,0 +1,23 @@
+//! librdkafka judges its own options.
+
+use std::collections::BTreeMap;
+
+use millrace_cluster::meta::options::{OptionCheck, OptionFault};
+use millrace_connector_kafka::{Origin, check};
+
+/// Asks the client library that is linked in.
+pub struct LibrdkafkaOptions;
+
+fn faults(options: &BTreeMap<String, String>, origin: Origin) -> Vec<OptionFault> {
+    check(options, origin).into_iter().map(|fault| OptionFault { key: fault.key, reason: fault.reason }).collect()
+}
+
+impl OptionCheck for LibrdkafkaOptions {
+    fn subscription(&self, options: &BTreeMap<String, String>) -> Vec<OptionFault> {
+        faults(options, Origin::Subscription)
+    }
+
+    fn cluster(&self, properties: &BTreeMap<String, String>) -> Vec<OptionFault> {
+        faults(properties, Origin::Api)
+    }
+}
