@@ -80,7 +80,7 @@ pub struct Settle {
     /// Own batches in the order of appending that are not committed.
     waiting: VecDeque<Kind>,
     /// Payload of the own announcement, until it is committed.
-    announced: Bytes,
+    announced: Option<Bytes>,
     /// Reports in their order that were not decided; the first one caused the read, if one is under way.
     reports: VecDeque<Delivery>,
     reading: Option<Upto>,
@@ -103,7 +103,7 @@ impl Settle {
             position: applied.lsn,
             epoch: None,
             waiting: VecDeque::new(),
-            announced: Bytes::new(),
+            announced: None,
             reports: VecDeque::new(),
             reading: None,
             announcement: None,
@@ -117,14 +117,18 @@ impl Settle {
     /// The announcement was accepted by the provider, first of all. Its payload tells it from others if the report names
     /// no place: no two announcements, of whichever nodes, may have the same.
     pub fn announced(&mut self, payload: Bytes) {
-        self.announced = payload;
-        self.waiting.push_back(Kind::Announce);
-        self.unreported += 1;
+        self.announced = Some(payload);
+        self.appended(Kind::Announce);
     }
 
-    /// Commands were accepted by the provider.
+    /// Commands were accepted by the provider. An announcement, too, with a provider that always names the place; but
+    /// [`Settle::announced`] is right with any.
     pub fn appended(&mut self, kind: Kind) {
-        debug_assert!(matches!(kind, Kind::Commands { epoch, .. } if Some(epoch) == self.epoch), "in the own epoch");
+        let is_next = match kind {
+            Kind::Announce => self.epoch.is_none() && self.waiting.is_empty(),
+            Kind::Commands { epoch, .. } => self.epoch == Some(epoch),
+        };
+        assert!(is_next, "one announcement, then commands of its epoch");
         self.waiting.push_back(kind);
         self.unreported += 1;
     }
@@ -185,7 +189,8 @@ impl Settle {
         let whose = match self.epoch {
             None => {
                 if batch.is_announcement() {
-                    self.announcement = Some((batch.applied(), batch.payload == self.announced));
+                    let is_own = self.announced.as_ref().is_none_or(|announced| *announced == batch.payload);
+                    self.announcement = Some((batch.applied(), is_own));
                 } else if let Some((_, is_own)) = &mut self.announcement {
                     // Nothing was appended in the own epoch yet.
                     *is_own = false;
@@ -234,9 +239,9 @@ impl Settle {
 
     fn settle_announcement(&mut self, upto: Upto) {
         match self.announcement.take() {
-            Some((found, true)) if upto == Upto::Tail || upto == Upto::At(found.lsn) => {
+            Some((found, true)) if upto == Upto::At(found.lsn) || (upto == Upto::Tail && self.announced.is_some()) => {
                 self.waiting.pop_front();
-                self.announced = Bytes::new();
+                self.announced = None;
                 self.epoch = Some(found.epoch);
                 self.decisions.push_back(Decision::Announced(found));
             }
@@ -283,7 +288,7 @@ impl Settle {
                 let epoch = LeaderEpoch(lsn);
                 self.applied = Applied { lsn, epoch, number: 0, crc };
                 self.epoch = Some(epoch);
-                self.announced = Bytes::new();
+                self.announced = None;
                 self.decisions.push_back(Decision::Announced(self.applied));
             }
             Kind::Commands { epoch, number } => {
