@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -42,8 +43,8 @@ pub trait DiskFile: Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// Reserves space up to `size`; what is not written is zeros.
     fn reserve(&self, size: u64) -> io::Result<()>;
-    /// Where the next written bytes at or behind `offset` may begin; `None` if only reserved zeros are left.
-    fn next_data(&self, offset: u64) -> io::Result<Option<u64>>;
+    /// Where anything at or behind `from` may have been written, in order; all else is reserved zeros.
+    fn written(&self, from: u64) -> io::Result<Vec<Range<u64>>>;
 }
 
 /// Writes all of `head`, `body` and `tail`.
@@ -198,21 +199,47 @@ impl DiskFile for OsFile {
         reserve(&self.file, size)
     }
 
-    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
-        let from = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-        // SAFETY: the descriptor is open. The file offset that this moves is used by nobody.
-        let found = unsafe { libc::lseek(self.file.as_raw_fd(), from, libc::SEEK_DATA) };
-        match u64::try_from(found) {
-            Ok(found) => Ok(Some(found)),
-            Err(_) => match io::Error::last_os_error() {
-                error if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
-                // A file system that cannot tell: anything may be data.
-                error if error.raw_os_error() == Some(libc::EINVAL) => Ok((offset < self.size()?).then_some(offset)),
-                error => Err(error),
-            },
+    fn written(&self, from: u64) -> io::Result<Vec<Range<u64>>> {
+        forget_cached(&self.file, from);
+        let mut found = Vec::new();
+        let mut at = from;
+        while let Some(start) = seek(&self.file, at, libc::SEEK_DATA)? {
+            at = seek(&self.file, start, libc::SEEK_HOLE)?.unwrap_or(self.size()?).max(start + 1);
+            found.push(start..at);
         }
+        Ok(found)
     }
 }
+
+/// `None` if there is nothing of the kind before the end of the file.
+fn seek(file: &File, from: u64, whence: libc::c_int) -> io::Result<Option<u64>> {
+    let offset = libc::off_t::try_from(from).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the descriptor is open. The file offset that this moves is used by nobody.
+    let found = unsafe { libc::lseek(file.as_raw_fd(), offset, whence) };
+    match u64::try_from(found) {
+        Ok(found) => Ok(Some(found)),
+        Err(_) => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+            // A file system that cannot tell: everything may be data.
+            error if error.raw_os_error() == Some(libc::EINVAL) => {
+                let is_inside = whence == libc::SEEK_DATA && from < file.metadata()?.len();
+                Ok(is_inside.then_some(from))
+            }
+            error => Err(error),
+        },
+    }
+}
+
+/// Reserved space that was once read is in the page cache, and then counts as data: a start would read all of it again.
+#[cfg(not(target_os = "macos"))]
+fn forget_cached(file: &File, from: u64) {
+    let from = libc::off_t::try_from(from).unwrap_or(libc::off_t::MAX);
+    // SAFETY: the descriptor is open. It is advice about clean pages; an error changes nothing but the time it takes.
+    let _ = unsafe { libc::posix_fadvise(file.as_raw_fd(), from, 0, libc::POSIX_FADV_DONTNEED) };
+}
+
+#[cfg(target_os = "macos")]
+fn forget_cached(_file: &File, _from: u64) {}
 
 #[cfg(not(target_os = "macos"))]
 fn reserve(file: &File, size: u64) -> io::Result<()> {

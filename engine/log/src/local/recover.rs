@@ -206,22 +206,35 @@ fn check_torn(log: LogId, segments: &[Arc<Segment>], tail: &Tail) -> Result<(), 
 
 /// Whether a good group anywhere from `from` on calls something behind `end` synced.
 fn search(log: LogId, segment: &Segment, from: u64, end: u64) -> io::Result<bool> {
-    let mut buf = vec![0; CHUNK];
-    let mut at = from;
-    while let Some(data) = segment.file.next_data(at - segment.start)? {
-        at = at.max((segment.start + data) / ALIGN * ALIGN);
-        let read = disk::read_full(&*segment.file, &mut buf, at - segment.start)?;
-        for offset in (0..read).step_by(ALIGN as usize) {
-            if buf[offset..read].starts_with(&GROUP_MAGIC) && vouches(log, segment, at + offset as u64, end)? {
-                return Ok(true);
+    let mut found = false;
+    each_written(segment, from, &mut |at, bytes| {
+        for offset in (0..bytes.len()).step_by(ALIGN as usize) {
+            if !found && bytes[offset..].starts_with(&GROUP_MAGIC) {
+                found = vouches(log, segment, at + offset as u64, end)?;
             }
         }
-        if read < buf.len() {
-            break;
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Gives what was written from `from` (a multiple of [`ALIGN`]) on to `each`, in pieces with their positions, which are
+/// multiples of it too.
+fn each_written(segment: &Segment, from: u64, each: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut buf = vec![0; CHUNK];
+    for range in segment.file.written(from - segment.start)? {
+        let mut offset = range.start / ALIGN * ALIGN;
+        while offset < range.end {
+            let want = buf.len().min((range.end - offset).next_multiple_of(ALIGN) as usize);
+            let read = disk::read_full(&*segment.file, &mut buf[..want], offset)?;
+            each(segment.start + offset, &buf[..read])?;
+            if read < want {
+                break;
+            }
+            offset += read as u64;
         }
-        at += read as u64;
     }
-    Ok(false)
+    Ok(())
 }
 
 fn vouches(log: LogId, segment: &Segment, position: u64, end: u64) -> io::Result<bool> {
@@ -274,12 +287,14 @@ fn make_durable(segments: &[Arc<Segment>], tail: &Tail) -> io::Result<()> {
         tracing::warn!(path = %active.path.display(), offset = tail.end - active.start, "cut off a torn tail");
         active.file.reserve(active.size)?;
         let zeros = vec![0; CHUNK];
-        let mut offset = tail.end - active.start;
-        while let Some(data) = active.file.next_data(offset)?.filter(|data| *data < active.size) {
-            offset = offset.max(data);
-            let length = zeros.len().min((active.size - offset) as usize);
-            disk::write_all(&*active.file, offset, [&zeros[..length], &[], &[]])?;
-            offset += length as u64;
+        let torn = tail.end - active.start;
+        for range in active.file.written(torn)? {
+            let mut offset = range.start.max(torn);
+            while offset < range.end.min(active.size) {
+                let length = zeros.len().min((range.end.min(active.size) - offset) as usize);
+                disk::write_all(&*active.file, offset, [&zeros[..length], &[], &[]])?;
+                offset += length as u64;
+            }
         }
     }
     active.file.sync()
@@ -290,20 +305,12 @@ fn is_clean(segment: &Segment, position: u64) -> io::Result<bool> {
     if segment.file.size()? != segment.size {
         return Ok(false);
     }
-    let mut buf = vec![0; CHUNK];
-    let mut offset = position - segment.start;
-    while let Some(data) = segment.file.next_data(offset)? {
-        offset = offset.max(data);
-        let read = disk::read_full(&*segment.file, &mut buf, offset)?;
-        if buf[..read].iter().any(|byte| *byte != 0) {
-            return Ok(false);
-        }
-        if read < buf.len() {
-            break;
-        }
-        offset += read as u64;
-    }
-    Ok(true)
+    let mut is_zero = true;
+    each_written(segment, position, &mut |_, bytes| {
+        is_zero &= bytes.iter().all(|byte| *byte == 0);
+        Ok(())
+    })?;
+    Ok(is_zero)
 }
 
 /// Writes what nothing calls synced once more: after a failed sync the system's cache may claim what the disk does not

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -12,6 +13,8 @@ use super::disk::{Disk, DiskFile};
 
 /// What a disk writes at once or not at all.
 const SECTOR: usize = 512;
+/// How finely it tells what was written.
+const BLOCK: usize = 4096;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -355,11 +358,11 @@ impl DiskFile for SimFile {
         inner.resize(self.id, size)
     }
 
-    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+    fn written(&self, from: u64) -> io::Result<Vec<Range<u64>>> {
         let inner = self.disk.lock_inner();
-        let live = &inner.files[self.id].live;
-        let found = live.iter().skip(offset as usize).position(|byte| *byte != 0);
-        // As coarse as a real file system.
-        Ok(found.map(|found| (offset + found as u64) / 4096 * 4096).map(|found| found.max(offset)))
+        let blocks = inner.files[self.id].live.chunks(BLOCK).enumerate();
+        let written = blocks.filter(|(_, block)| block.iter().any(|byte| *byte != 0));
+        let ranges = written.map(|(at, block)| (at * BLOCK) as u64..(at * BLOCK + block.len()) as u64);
+        Ok(ranges.filter(|range| range.end > from).map(|range| range.start.max(from)..range.end).collect())
     }
 }

@@ -169,6 +169,7 @@ fn a_spare_with_remains_is_not_used() {
     bytes[torn.lsn.0 as usize] ^= 1;
     disk.put(&name, bytes);
     let rig = Rig::open(&disk).unwrap();
+    assert!(disk.contents(&segment::name(16 << 10))[64..].iter().all(|byte| *byte == 0));
     assert_eq!(rig.counted(P), all);
     all.extend(rig.lead(P, 20, 3000));
     rig.kill();
