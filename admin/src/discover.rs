@@ -26,6 +26,11 @@ pub struct Discovered {
 }
 
 impl Discovered {
+    /// What a manifest says that was judged already.
+    pub fn new(manifest: Manifest, http_version: HttpVersion, server: Option<String>) -> Self {
+        Self { endpoint: Endpoint::new(manifest, http_version, server) }
+    }
+
     /// Judges an endpoint's answer to the discovery request.
     ///
     /// * `body`: at most [`MANIFEST_BYTES_MAX`](millrace_protocol::discovery::MANIFEST_BYTES_MAX).
@@ -42,7 +47,7 @@ impl Discovered {
             status: error.http_status(),
             message: error.to_string(),
         })?;
-        Ok(Self { endpoint: Endpoint::new(manifest, http_version, server) })
+        Ok(Self::new(manifest, http_version, server))
     }
 }
 

@@ -42,7 +42,9 @@ impl ApiError {
 
     /// With the code in the message and in the field of the product documentation.
     fn documented(status: StatusCode, code: Code, message: impl std::fmt::Display) -> Self {
-        let message = format!("[{}] {message}", code.id);
+        let (prefix, message) = (format!("[{}] ", code.id), message.to_string());
+        // Messages of others may begin with it already.
+        let message = if message.starts_with(&prefix) { message } else { prefix + &message };
         Self::Json { status, message, documented: true, code, metadata: Map::new() }
     }
 

@@ -3,7 +3,7 @@
 //! One task writes. It decides against the newest state, appends, waits until that is durable, applies, publishes, and
 //! answers; so a change that was answered is in every schema that is read afterwards.
 
-use std::{collections::BTreeMap, future::Future, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use millrace_model::{ClusterId, Env};
@@ -111,6 +111,12 @@ impl Metadata {
     }
 }
 
+/// Whether the metadata's records keep the log from removing its oldest part.
+pub type HeldBack = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// How often that is asked: a log under full load writes some GiB meanwhile at most.
+const HELD_BACK_PERIOD: Duration = Duration::from_secs(10);
+
 /// What opening needs.
 pub struct OpenOptions {
     /// Holds the snapshot; made if it is not there.
@@ -138,6 +144,7 @@ pub struct MetadataTask {
     bytes: u64,
     shared: Arc<Shared>,
     requests: mpsc::Receiver<Request>,
+    held_back: Option<(HeldBack, Duration)>,
 }
 
 impl Metadata {
@@ -176,8 +183,20 @@ impl Metadata {
         let shared = Arc::new(Shared { schema: ArcSwap::from_pointee(schema), changed });
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         let metadata = Metadata { shared: shared.clone(), requests: sender };
-        let task =
-            MetadataTask { log, state, position, folder, configured, env, cluster, records, bytes, shared, requests };
+        let task = MetadataTask {
+            log,
+            state,
+            position,
+            folder,
+            configured,
+            env,
+            cluster,
+            records,
+            bytes,
+            shared,
+            requests,
+            held_back: None,
+        };
         Ok((metadata, task))
     }
 }
@@ -216,13 +235,28 @@ fn replay(
 }
 
 impl MetadataTask {
+    /// Asks `held_back` now and then, and makes room by a snapshot if it says so: metadata changes rarely, and shares its
+    /// log with partitions that write much.
+    pub fn with_held_back(self, held_back: HeldBack) -> Self {
+        Self { held_back: Some((held_back, HELD_BACK_PERIOD)), ..self }
+    }
+
     /// Runs until `shutdown` resolves or the log fails. A change in progress is finished first.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), MetaLogError> {
         tokio::pin!(shutdown);
+        let mut ticks = tokio::time::interval(self.held_back.as_ref().map_or(HELD_BACK_PERIOD, |(_, period)| *period));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let asks = self.held_back.is_some();
         loop {
             let request = tokio::select! {
                 biased;
                 () = &mut shutdown => return Ok(()),
+                _ = ticks.tick(), if asks => {
+                    if self.held_back.as_ref().is_some_and(|(held_back, _)| held_back()) {
+                        self.snapshot_or_warn();
+                    }
+                    continue;
+                }
                 request = self.requests.recv() => match request {
                     Some(request) => request,
                     None => return Ok(()),
@@ -244,10 +278,7 @@ impl MetadataTask {
                         return Err(failed);
                     }
                     if self.records >= SNAPSHOT_RECORDS || self.bytes >= SNAPSHOT_BYTES {
-                        // The log keeps everything until the next attempt, so that this costs room, not truth.
-                        if let Err(error) = self.snapshot() {
-                            warn!(%error, "could not write a metadata snapshot");
-                        }
+                        self.snapshot_or_warn();
                     }
                 }
             }
@@ -286,6 +317,13 @@ impl MetadataTask {
         let version = schema.version();
         self.shared.schema.store(Arc::new(schema));
         self.shared.changed.send_replace(version);
+    }
+
+    /// The log keeps everything until the next attempt, so that a failure costs room, not truth.
+    fn snapshot_or_warn(&mut self) {
+        if let Err(error) = self.snapshot() {
+            warn!(%error, "could not write a metadata snapshot");
+        }
     }
 
     fn snapshot(&mut self) -> Result<(), SnapshotError> {

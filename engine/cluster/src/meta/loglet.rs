@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use millrace_log::{
-    Append, CountingReader, Decision, Delivery, DeliverySink, Kind, Loglet, ReadError, Settle,
-    same_history,
+    Append, CountingReader, Decision, Delivery, DeliverySink, Kind, Loglet, ReadError, Settle, same_history,
 };
 use millrace_model::{Applied, ClusterId, Coded, LeaderEpoch, PartitionId};
 use tokio::sync::mpsc;

@@ -37,7 +37,7 @@ mod text;
 
 pub use apply::{Applied, State};
 pub use error::{ChangeError, OpenError};
-pub use handle::{Decision, Metadata, MetadataTask, OpenOptions};
+pub use handle::{Decision, HeldBack, Metadata, MetadataTask, OpenOptions};
 pub use log::{MetaLog, MetaPosition};
 pub use object::{Deployment, HttpVersion, KafkaCluster, Object, ObjectRef, Properties, ProtocolMode, Subscription};
 pub use options::SubscriptionOptions;

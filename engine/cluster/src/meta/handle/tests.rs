@@ -209,3 +209,21 @@ async fn what_could_not_be_read_back_is_not_written() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_log_that_is_held_back_gets_room() {
+    let (folder, log) = (tempfile::tempdir().unwrap(), MemoryLog::default());
+    let (metadata, mut task) = Metadata::open(Box::new(log.clone()), options(folder.path())).await.unwrap();
+    let held = log.clone();
+    task.held_back = Some((Box::new(move || !held.is_empty()), Duration::from_millis(1)));
+    let running = tokio::spawn(task.run(std::future::pending()));
+    put(&metadata, "A", 1).await.unwrap().unwrap();
+    let trimmed = async {
+        while !log.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), trimmed).await.unwrap();
+    running.abort();
+    run(&log, folder.path(), async |metadata| assert_eq!(metadata.schema().version(), 1)).await;
+}
