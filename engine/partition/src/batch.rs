@@ -31,10 +31,13 @@ pub(crate) enum Hook {
 #[derive(Default)]
 pub(crate) struct Batch {
     encoder: BatchEncoder,
+    payload: Option<Bytes>,
     pub(crate) commands: Vec<Command>,
     pub(crate) hooks: Vec<Hook>,
     /// Something in it cannot wait for the next batch.
     pub(crate) urgent: bool,
+    /// Something in it is a hint of an attempt.
+    pub(crate) has_hints: bool,
 }
 
 impl Batch {
@@ -52,8 +55,14 @@ impl Batch {
         self.encoder.len() >= BATCH_BYTES_TARGET || self.commands.len() >= BATCH_COMMANDS_MAX
     }
 
-    /// The bytes for the log; the batch keeps its commands.
-    pub(crate) fn take_payload(&mut self) -> Bytes {
-        std::mem::take(&mut self.encoder).finish()
+    /// The bytes for the log. Nothing may be added behind it.
+    pub(crate) fn payload(&mut self) -> &Bytes {
+        let encoder = &mut self.encoder;
+        self.payload.get_or_insert_with(|| std::mem::take(encoder).finish())
+    }
+
+    /// The log has them.
+    pub(crate) fn drop_payload(&mut self) {
+        self.payload = None;
     }
 }

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use millrace_log::{Append, Decision, Delivery, Kind, Loglet, Over, Settle};
+use millrace_log::{Append, AppendError, Decision, Delivery, Kind, Loglet, Over, Settle};
 use millrace_machine::{Answer, Effect, StateView, Txn};
 use millrace_model::{
     Command, InvocationId, LeaderEpoch, PartitionId, SubscriptionId, TimestampMs,
@@ -40,6 +40,10 @@ use crate::{
 pub const IN_FLIGHT_MAX: usize = 2;
 /// Retentions that one command ends.
 pub const EXPIRE_MAX: usize = 500;
+/// Pause between two such commands, milliseconds: what expires must not crowd out what runs.
+pub const EXPIRE_PAUSE_MS: u64 = 20;
+/// How long hints and clean-up wait for a batch that is made anyway, milliseconds.
+pub const LAZY_MAX_MS: u64 = 500;
 
 /// What a leader needs to know.
 #[derive(Clone, Debug)]
@@ -74,6 +78,7 @@ pub struct Leader<S: Store> {
     next_number: u64,
     now: TimestampMs,
     building: Batch,
+    building_since: TimestampMs,
     ready: VecDeque<Batch>,
     in_flight: VecDeque<Batch>,
     attempts: Attempts,
@@ -103,6 +108,7 @@ where
             next_number: 1,
             now: TimestampMs(0),
             building: Batch::default(),
+            building_since: TimestampMs(0),
             ready: VecDeque::new(),
             in_flight: VecDeque::new(),
             attempts: Attempts::default(),
@@ -163,9 +169,9 @@ where
         let command = Command::Announce(AnnounceLeader { now, ..self.config.announce.clone() });
         let mut batch = Batch::default();
         batch.push(command);
-        let payload = batch.take_payload();
         let cluster = self.config.announce.cluster;
-        log.append(Append { partition: self.partition, cluster, kind: Kind::Announce, payload: &payload })?;
+        let payload = batch.payload();
+        log.append(Append { partition: self.partition, cluster, kind: Kind::Announce, payload })?;
         self.settle.appended(Kind::Announce);
         self.in_flight.push_back(batch);
         Ok(())
@@ -190,12 +196,15 @@ where
                     self.attempts.finished(attempt.id, attempt.attempt);
                 }
                 self.push(Command::Attempt(attempt), !lazy);
+                self.building.has_hints |= lazy;
             }
             Input::AttemptClosed { id, attempt } => {
+                // Behind everything that it proposed; a hint of it does not keep the next attempt waiting.
+                self.building.urgent |= self.building.has_hints;
                 let hook = Hook::Closed { id, attempt };
                 let last = [&mut self.building]
                     .into_iter()
-                    .filter(|batch| !batch.is_empty())
+                    .filter(|batch| batch.urgent)
                     .chain(self.ready.back_mut())
                     .chain(self.in_flight.back_mut())
                     .next();
@@ -208,7 +217,7 @@ where
                 Output::Ended { result, result_until } => {
                     let _ = reply.send(Ended { result, known: true, ended_before: Some(result_until) });
                 }
-                Output::NotReady => self.waiters.entry(id).or_default().push((true, reply)),
+                Output::NotReady => self.wait(id, true, reply),
                 Output::NotFound => {}
             },
             Input::Deliver { from, lane, first, messages } => {
@@ -230,8 +239,16 @@ where
         if self.building.is_full() {
             self.ready.push_back(std::mem::take(&mut self.building));
         }
+        if self.building.is_empty() {
+            self.building_since = self.now;
+        }
         self.building.urgent |= urgent;
         self.building.push(command)
+    }
+
+    /// What is not urgent has waited long enough for something that is.
+    fn is_building_old(&self) -> bool {
+        !self.building.is_empty() && self.now >= self.building_since.after(LAZY_MAX_MS)
     }
 
     fn building_hook(&mut self, hook: Hook) {
@@ -263,11 +280,15 @@ where
 
     /// When [`Leader::on_time`] has something to do again.
     pub fn next_time(&self) -> TimestampMs {
-        match (self.epoch, self.timers.next()) {
-            (None, _) => TimestampMs(u64::MAX),
-            (Some(_), Some(timer)) => timer.min(self.next_cleanup),
-            (Some(_), None) => self.next_cleanup,
+        if self.epoch.is_none() {
+            return TimestampMs(u64::MAX);
         }
+        let lazy = match self.building.is_empty() {
+            true => None,
+            false => Some(self.building_since.after(LAZY_MAX_MS)),
+        };
+        let next = [self.timers.next(), lazy].into_iter().flatten();
+        next.fold(self.next_cleanup, TimestampMs::min)
     }
 
     fn load_timers(&mut self, from: Option<&TimerKey>) -> Result<(), LeaderError> {
@@ -296,7 +317,7 @@ where
             ControlFlow::Continue(())
         })?;
         self.next_cleanup =
-            if rows.len() == EXPIRE_MAX { now } else { now.after(self.config.cleanup_interval_ms.max(1)) };
+            now.after(if rows.len() == EXPIRE_MAX { EXPIRE_PAUSE_MS } else { self.config.cleanup_interval_ms.max(1) });
         if let Some(last) = rows.last() {
             self.cleanup_from = Some(last.clone());
             self.push(Command::Expire { now, rows }, false);
@@ -327,13 +348,22 @@ where
         while self.in_flight.len() < IN_FLIGHT_MAX {
             let mut batch = match self.ready.pop_front() {
                 Some(batch) => batch,
-                None if self.building.urgent => std::mem::take(&mut self.building),
+                None if self.building.urgent || self.is_building_old() => std::mem::take(&mut self.building),
                 None => break,
             };
             let kind = Kind::Commands { epoch, number: self.next_number };
             let cluster = self.config.announce.cluster;
-            let payload = batch.take_payload();
-            let parts = log.append(Append { partition: self.partition, cluster, kind, payload: &payload })?;
+            let payload = batch.payload();
+            let parts = match log.append(Append { partition: self.partition, cluster, kind, payload }) {
+                Ok(parts) => parts,
+                Err(AppendError::Backlog { .. } | AppendError::Full { .. }) => {
+                    // Nothing was taken: again when the log has moved, or has room.
+                    self.ready.push_front(batch);
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            batch.drop_payload();
             self.next_number += u64::from(parts);
             self.settle.appended(kind);
             self.in_flight.push_back(batch);
@@ -456,7 +486,7 @@ where
                         Some((result, until)) => {
                             let _ = reply.send(Ended { result, known, ended_before: Some(until) });
                         }
-                        None => self.waiters.entry(id).or_default().push((known, reply)),
+                        None => self.wait(id, known, reply),
                     }
                 }
             }
@@ -468,6 +498,13 @@ where
             Hook::Closed { id, attempt } => self.closed(id, attempt)?,
         }
         Ok(())
+    }
+
+    /// Somebody waits for the end; whoever has gone away meanwhile makes room.
+    fn wait(&mut self, id: InvocationId, known: bool, reply: oneshot::Sender<Ended>) {
+        let waiters = self.waiters.entry(id).or_default();
+        waiters.retain(|(_, reply)| !reply.is_closed());
+        waiters.push((known, reply));
     }
 
     fn closed(&mut self, id: InvocationId, attempt: u32) -> Result<(), LeaderError> {
