@@ -116,7 +116,11 @@ impl From<VersionError> for Trouble {
 impl From<TransportError> for Trouble {
     fn from(error: TransportError) -> Self {
         let counts = error.request_may_have_run();
-        Self { counts, ..Self::new(codes::RT0010, chain(&error)) }
+        let message = match error.looks_like_http1() {
+            true => "the endpoint seems to speak HTTP/1.1 only: register it again, with use_http_11".to_owned(),
+            false => chain(&error),
+        };
+        Self { counts, ..Self::new(codes::RT0010, message) }
     }
 }
 

@@ -1,4 +1,7 @@
 //! Attempts against endpoints that behave, and that do not.
 
 mod basics;
+mod discovery;
+mod failures;
+mod http1;
 mod support;

@@ -78,6 +78,11 @@ pub struct Call {
 }
 
 impl Call {
+    pub fn new(request: http::Request<RecvStream>, respond: SendResponse<Bytes>, connection: usize) -> Self {
+        let (head, body) = request.into_parts();
+        Self { head, body, decoder: Decoder::new(u32::MAX), respond, answer: None, connection }
+    }
+
     fn content_type(&self) -> &str {
         self.head.headers["content-type"].to_str().unwrap()
     }
@@ -91,6 +96,17 @@ impl Call {
     /// Answers with another head and ends.
     pub fn answer(&mut self, response: http::response::Builder) {
         self.respond.send_response(response.body(()).unwrap(), true).unwrap();
+    }
+
+    /// Answers with another head and this body.
+    pub fn answer_with(&mut self, response: http::response::Builder, body: Bytes) {
+        let mut answer = self.respond.send_response(response.body(()).unwrap(), false).unwrap();
+        answer.send_data(body, true).unwrap();
+    }
+
+    /// Answers 200 without a content type.
+    pub fn accept_any(&mut self) {
+        self.answer = Some(self.respond.send_response(Response::new(()), false).unwrap());
     }
 
     pub fn reset(&mut self, reason: h2::Reason) {
@@ -243,9 +259,7 @@ where
 {
     let Ok(mut connection) = builder.handshake::<_, Bytes>(socket).await else { return };
     while let Some(Ok((request, respond))) = connection.accept().await {
-        let (head, body) = request.into_parts();
-        let decoder = Decoder::new(u32::MAX);
-        let call = Call { head, body, decoder, respond, answer: None, connection: number };
+        let call = Call::new(request, respond, number);
         tokio::spawn(handler(call));
     }
 }

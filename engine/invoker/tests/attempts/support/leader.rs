@@ -218,10 +218,6 @@ impl Leader {
         self.with(id, |live| live.feed = None);
     }
 
-    pub fn journal(&self, id: InvocationId) -> Vec<Entry> {
-        self.with(id, |live| live.journal.iter().map(|row| row.entry.clone()).collect())
-    }
-
     pub fn proposed(&self, id: InvocationId) -> Vec<Proposed> {
         self.with(id, |live| live.proposed.clone())
     }

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use millrace_invoker::{
     Address, AttemptPolicy, ClientConfig, DeploymentInfo, HandlerInfo, HttpInvoker, InvokerConfig, InvokerParts,
-    OnMaxAttempts, Registry, RetryPolicy, Wire,
+    OnMaxAttempts, Registry, RetryPolicy, TransportError, Wire,
 };
 use millrace_model::{
     DeploymentId, Env, TimestampMs,
@@ -117,6 +117,10 @@ impl Setup {
 
     /// The invoker and its leader.
     pub fn start(self) -> Node {
+        self.try_start().unwrap()
+    }
+
+    pub fn try_start(self) -> Result<Node, TransportError> {
         let deployment = DeploymentInfo {
             id: DEPLOYMENT,
             address: Address::parse(&self.uri, self.wire).unwrap(),
@@ -144,8 +148,8 @@ impl Setup {
             client: self.client,
             cluster_name: Some("test".to_owned()),
         };
-        let invoker = HttpInvoker::new(parts, tokio::runtime::Handle::current()).unwrap();
-        Node { leader, invoker }
+        let invoker = HttpInvoker::new(parts, tokio::runtime::Handle::current())?;
+        Ok(Node { leader, invoker })
     }
 }
 
