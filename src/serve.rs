@@ -135,6 +135,9 @@ pub async fn start(settings: Settings) -> anyhow::Result<Node> {
     )
     .await
     .context("the metadata cannot be opened")?;
+    let held_back = Arc::clone(&log);
+    let metadata_task =
+        metadata_task.with_held_back(Box::new(move || held_back.held_back().contains(&PartitionId::META)));
     let (metadata_stop, metadata_stopped) = tokio::sync::oneshot::channel::<()>();
     let failed = fatal_sender.clone();
     let metadata_running = tokio::spawn(async move {
@@ -166,6 +169,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Node> {
             address: settings.advertised_address.as_str().into(),
             partitions: settings.partitions,
             now: TimestampMs(0),
+            nonce: 0,
         },
         timers_in_memory: settings.timers_in_memory,
         cleanup_interval_ms: settings.cleanup_interval.as_millis() as u64,

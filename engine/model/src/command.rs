@@ -35,8 +35,10 @@ pub struct AnnounceLeader {
     pub partitions: u16,
     /// The leader's clock.
     pub now: TimestampMs,
+    /// Random: no two announcements are equal, so that one's own is known by its payload.
+    pub nonce: u64,
 }
-wire_struct! { AnnounceLeader { cluster, node, address, partitions, now } }
+wire_struct! { AnnounceLeader { cluster, node, address, partitions, now, nonce } }
 
 /// Whether an id can have been used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

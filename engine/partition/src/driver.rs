@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tracing::{error, info};
 
 use crate::{
+    census::Census,
     error::LeaderError,
     handle::Handle,
     invoker::Invoker,
@@ -144,7 +145,7 @@ impl Drivers {
                 handle: self.handle.clone(),
                 equipment: Arc::clone(&equipment),
                 stop: Arc::clone(&self.stop),
-                metrics: DriverMetrics::new(),
+                metrics: DriverMetrics::new(index),
                 leaders: BTreeMap::new(),
                 maintenance_at: Instant::now() + MAINTENANCE_INTERVAL,
             };
@@ -201,7 +202,7 @@ impl Driver {
             let wrap = |source| DriverError::Leader { partition, source };
             catch_up(&mut store, partition, &equipment).map_err(wrap)?;
             let mut leader = Leader::new(partition, Arc::clone(&equipment.config), store);
-            leader.announce(equipment.env.now(), &*equipment.log).map_err(wrap)?;
+            leader.announce(equipment.env.now(), equipment.env.random(), &*equipment.log).map_err(wrap)?;
             self.leaders.insert(partition, leader);
         }
         let mut inputs = Vec::new();
@@ -291,7 +292,22 @@ impl Driver {
             };
             step().map_err(|source| DriverError::Leader { partition, source })?;
         }
+        self.observe();
         Ok(())
+    }
+
+    fn observe(&self) {
+        let (mut all, mut starting) = (Census::default(), 0);
+        for leader in self.leaders.values() {
+            let census = leader.census();
+            for (sum, count) in all.active.iter_mut().zip(census.active) {
+                *sum += count;
+            }
+            all.succeeded += census.succeeded;
+            all.failed += census.failed;
+            starting += leader.starting();
+        }
+        self.metrics.observe(all, starting);
     }
 
     fn end(&mut self) -> Result<(), DriverError> {

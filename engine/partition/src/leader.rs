@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use crate::{
     attempts::{Attempts, Closed},
     batch::{Batch, Hook},
+    census::Census,
     error::LeaderError,
     handle::{Ended, Output},
     invoker::{AttemptJob, Feed, Invoker},
@@ -89,6 +90,7 @@ pub struct Leader<S: Store> {
     next_cleanup: TimestampMs,
     cleanup_from: Option<ExpiryKey>,
     outgoing: Vec<(PartitionId, Input)>,
+    census: Census,
 }
 
 impl<S: Store> Leader<S>
@@ -119,6 +121,7 @@ where
             next_cleanup: TimestampMs(0),
             cleanup_from: None,
             outgoing: Vec::new(),
+            census: Census::default(),
         }
     }
 
@@ -142,6 +145,16 @@ where
         self.epoch.is_some()
     }
 
+    /// Invocations that wait for a slot.
+    pub fn starting(&self) -> usize {
+        self.attempts.waiting()
+    }
+
+    /// How many invocations are in which state.
+    pub fn census(&self) -> Census {
+        self.census
+    }
+
     /// Nothing waits and nothing is under way.
     pub fn is_idle(&self) -> bool {
         self.building.is_empty() && self.ready.is_empty() && self.in_flight.is_empty()
@@ -163,16 +176,16 @@ where
         std::mem::take(&mut self.outgoing)
     }
 
-    /// Appends the announcement.
-    pub fn announce(&mut self, now: TimestampMs, log: &dyn Loglet) -> Result<(), LeaderError> {
+    /// Appends the announcement. `nonce` is random.
+    pub fn announce(&mut self, now: TimestampMs, nonce: u64, log: &dyn Loglet) -> Result<(), LeaderError> {
         self.now = now;
-        let command = Command::Announce(AnnounceLeader { now, ..self.config.announce.clone() });
+        let command = Command::Announce(AnnounceLeader { now, nonce, ..self.config.announce.clone() });
         let mut batch = Batch::default();
         batch.push(command);
         let cluster = self.config.announce.cluster;
         let payload = batch.payload();
         log.append(Append { partition: self.partition, cluster, kind: Kind::Announce, payload })?;
-        self.settle.appended(Kind::Announce);
+        self.settle.announced(payload.clone());
         self.in_flight.push_back(batch);
         Ok(())
     }
@@ -419,7 +432,16 @@ where
             }
             Err(error) => return Err(error.into()),
         };
-        while let Some(record) = reader.next()? {
+        loop {
+            let record = match reader.next() {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(millrace_log::ReadError::Trimmed { .. }) => {
+                    self.settle.on_trimmed();
+                    return Ok(None);
+                }
+                Err(error) => return Err(error.into()),
+            };
             if record.lsn > end {
                 break;
             }
@@ -433,7 +455,7 @@ where
                 Err(over) => return Ok(Some(over)),
             }
         }
-        self.settle.on_read(end);
+        self.settle.on_read(counting.position());
         Ok(None)
     }
 
@@ -455,6 +477,7 @@ where
             answers.push(txn.apply(command).map_err(LeaderError::store)?);
         }
         let outcome = txn.finish().map_err(LeaderError::store)?;
+        self.census.note(&self.store, &outcome.changes).map_err(LeaderError::store)?;
         self.store.commit(&outcome.changes, applied).map_err(LeaderError::store)?;
         for hook in batch.hooks {
             self.tell(hook, &mut answers)?;
@@ -539,6 +562,12 @@ where
 
     /// Costs what is active: the invocations that run, the timers in memory, the lanes, the budgets.
     fn take_over(&mut self, around: &Surroundings<'_>) -> Result<(), LeaderError> {
+        let mut census = Census::default();
+        self.scan::<Invocations>(None, &mut |_, row| {
+            census.found(&row);
+            ControlFlow::Continue(())
+        })?;
+        self.census = census;
         self.load_starts()?;
         self.load_timers(None)?;
         let mut lanes = Vec::new();

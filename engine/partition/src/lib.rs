@@ -6,6 +6,7 @@
 
 mod attempts;
 mod batch;
+mod census;
 mod driver;
 mod error;
 mod handle;
@@ -19,6 +20,7 @@ mod status;
 mod store;
 mod timers;
 
+pub use census::{Census, STATES};
 pub use driver::{DriverError, Drivers, Equipment, HeldBack, Running};
 pub use error::LeaderError;
 pub use handle::{Accepted, Ended, Handle, Output, ProposeError};

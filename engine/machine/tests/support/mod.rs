@@ -32,6 +32,7 @@ impl World {
                 address: "a".into(),
                 partitions,
                 now: TimestampMs(world.now),
+                nonce: 0,
             };
             world.apply(p, Command::Announce(announce));
         }

@@ -262,6 +262,7 @@ fn commands() -> Vec<Command> {
             address: "http://127.0.0.1:5122".into(),
             partitions: 8,
             now: at(1),
+            nonce: 77,
         }),
         Command::Invoke { invocation: Box::new(small()), known: Known::Fresh },
         Command::Invoke { invocation: Box::new(full()), known: Known::Maybe },
