@@ -24,6 +24,7 @@ use millrace_partition::{Feed, invoker::FEED_MAX};
 use millrace_protocol::{Event, Mode, Session};
 use tokio::{
     sync::mpsc,
+    task::coop,
     time::{Instant, Sleep},
 };
 
@@ -318,7 +319,15 @@ impl<'a> Stream<'a> {
         }
         let mut now = None;
         while !self.plan.is_over() {
-            match self.exchange.poll_data(cx) {
+            // An endpoint that floods us must not keep a thread to itself.
+            let data = match coop::poll_proceed(cx) {
+                Poll::Ready(turn) => self.exchange.poll_data(cx).map(|data| {
+                    turn.made_progress();
+                    data
+                }),
+                Poll::Pending => Poll::Pending,
+            };
+            match data {
                 Poll::Pending if self.plan.is_urgent() => return Err(Step::Propose),
                 Poll::Pending => return self.after_read(now),
                 Poll::Ready(None) => {

@@ -4,4 +4,5 @@ mod basics;
 mod discovery;
 mod failures;
 mod http1;
+mod sdk;
 mod support;
