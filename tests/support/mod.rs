@@ -12,18 +12,22 @@
 #![allow(dead_code)] // Each test binary uses a part.
 #![allow(unused_imports)]
 
+mod endpoint;
 mod http;
 mod kafka;
 mod log;
 mod process;
+mod proxy;
 mod server;
 mod service;
 mod wait;
 
+pub use endpoint::{Attempt, Endpoint, MANIFEST_TYPE, manifest};
 pub use http::{Http, Response};
-pub use kafka::{Group, Kafka, unique};
+pub use kafka::{Group, Kafka, produce, unique};
 pub use log::Log;
 pub use process::{free_port, kill, terminate};
+pub use proxy::{Claim, Proxy};
 pub use server::{Server, ServerOptions};
 pub use service::Service;
 pub use wait::{PATIENCE, eventually, eventually_blocking, pause};

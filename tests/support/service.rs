@@ -78,6 +78,11 @@ impl Service {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// It was started with `HTTP1=1`: to be registered with `use_http_11`.
+    pub fn speaks_http1(&self) -> bool {
+        self.env.iter().any(|(name, value)| name == "HTTP1" && value == "1")
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -1,0 +1,68 @@
+//! Objects with state.
+
+use std::sync::Arc;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+
+pub async fn state_is_kept_per_key(stage: Arc<Stage>) {
+    let (a, b) = (stage.key(), stage.key());
+    let server = &stage.server;
+    assert_eq!(server.query(&format!("Counter/{a}/get")).await.unwrap(), 0);
+    assert_eq!(server.query(&format!("Counter/{a}/keys")).await.unwrap(), json!([]));
+    assert_eq!(server.call(&format!("Counter/{a}/add"), json!(3)).await.unwrap(), 3);
+    assert_eq!(server.call(&format!("Counter/{b}/add"), json!(40)).await.unwrap(), 40);
+    assert_eq!(server.call(&format!("Counter/{a}/add"), json!(-1)).await.unwrap(), 2);
+    assert_eq!(server.query(&format!("Counter/{b}/get")).await.unwrap(), 40);
+    for seq in [7, 5] {
+        server.call(&format!("Counter/{a}/appendSeq"), json!({"seq": seq})).await.unwrap();
+    }
+    assert_eq!(server.query(&format!("Counter/{a}/keys")).await.unwrap(), json!(["count", "seqs"]));
+    assert_eq!(server.query(&format!("Counter/{a}/seqs")).await.unwrap(), json!([7, 5]));
+    let cleared = server.ingress.post_empty(&format!("/Counter/{a}/clear")).await.unwrap();
+    assert_eq!(cleared.status, 200, "{}", cleared.text());
+    assert_eq!(server.query(&format!("Counter/{a}/keys")).await.unwrap(), json!([]));
+    assert_eq!(server.query(&format!("Counter/{b}/get")).await.unwrap(), 40);
+}
+
+pub async fn any_text_is_a_key(stage: Arc<Stage>) {
+    // Nothing at all; a slash, a blank and a letter beyond ASCII; one that looks like another segment.
+    for (n, key) in ["", "a%2Fb%20%C3%A9", "send", "%E2%82%AC%00x"].into_iter().enumerate() {
+        let n = n as i64 + 1;
+        assert_eq!(stage.server.call(&format!("Counter/{key}/add"), json!(n)).await.unwrap(), n, "{key:?}");
+        assert_eq!(stage.server.query(&format!("Counter/{key}/get")).await.unwrap(), n, "{key:?}");
+    }
+}
+
+pub async fn a_large_value_is_kept(stage: Arc<Stage>) {
+    let key = stage.key();
+    let body: Vec<u8> = (0..1_500_000u32).map(|n| (n.wrapping_mul(40_503) >> 8) as u8).collect();
+    let headers = [("content-type", "application/octet-stream"), ("x-of", "record")];
+    let path = format!("/Events/{key}/onRaw");
+    let answer = stage.server.ingress.request(Method::POST, &path, &headers, body.clone()).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let kept = stage.server.ingress.post_empty(&format!("/Events/{key}/raw")).await.unwrap();
+    assert!(kept.body == body, "{} bytes came back as {}", body.len(), kept.body.len());
+    let headers = stage.server.query(&format!("Events/{key}/headers")).await.unwrap();
+    assert_eq!(headers["x-of"], "record");
+}
+
+pub async fn one_at_a_time_per_key_however_often_it_fails(stage: Arc<Stage>) {
+    let key = stage.key();
+    let path = format!("Counter/{key}/flakyAdd");
+    let calls: Vec<_> = (0..8)
+        .map(|_| {
+            let (stage, path) = (Arc::clone(&stage), path.clone());
+            tokio::spawn(async move { stage.server.call(&path, json!({"n": 1, "failPercent": 15})).await })
+        })
+        .collect();
+    let mut sums = Vec::new();
+    for call in calls {
+        sums.push(call.await.unwrap().unwrap());
+    }
+    sums.sort_by_key(Value::as_i64);
+    // Each saw the work of the one before it, and nobody's twice.
+    assert_eq!(sums, (1..=8).map(Value::from).collect::<Vec<_>>());
+}
