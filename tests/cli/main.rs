@@ -116,6 +116,13 @@ impl Node {
         Self { process, ingress, port, lines }
     }
 
+    /// Has exited, with what.
+    fn code(mut self) -> Option<i32> {
+        let mut rest = Vec::new();
+        self.lines.read_to_end(&mut rest).unwrap();
+        self.process.wait().unwrap().code()
+    }
+
     fn signal(&self, signal: &str) {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
@@ -161,7 +168,39 @@ fn a_node_serves_and_stops_when_asked() {
     }
     node.signal("-TERM");
     line(&mut node.lines, "asked to stop");
-    let mut rest = Vec::new();
-    node.lines.read_to_end(&mut rest).unwrap();
-    assert_eq!(node.process.wait().unwrap().code(), Some(0), "{}", String::from_utf8_lossy(&rest));
+    assert_eq!(node.code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Node::start(folder.path());
+    // A request whose body never comes keeps the drain waiting for its seconds.
+    let mut slow = TcpStream::connect(&node.ingress).unwrap();
+    let head = b"POST /restate/lookup HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n";
+    slow.write_all(head).unwrap();
+    // The body is being waited for.
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100");
+    node.signal("-TERM");
+    line(&mut node.lines, "asked to stop");
+    node.signal("-INT");
+    assert_eq!(node.code(), Some(143));
+}
+
+#[test]
+fn a_port_in_use_is_named_with_its_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for key in ["MILLRACE_INGRESS__BIND_ADDRESS", "MILLRACE_ADMIN__BIND_ADDRESS", "MILLRACE_BIND_ADDRESS"] {
+        let mut environment = vec![("MILLRACE_BASE_DIR", folder.path().to_str().unwrap())];
+        for other in ["MILLRACE_INGRESS__BIND_ADDRESS", "MILLRACE_ADMIN__BIND_ADDRESS", "MILLRACE_BIND_ADDRESS"] {
+            environment.push((other, if other == key { &address } else { "127.0.0.1:0" }));
+        }
+        let (code, _, log) = run(&["serve", "--log-format", "json"], &environment);
+        assert_eq!(code, 1, "{key}: {log}");
+        assert!(log.contains("RT0004") && log.contains(&address), "{key}: {log}");
+    }
 }

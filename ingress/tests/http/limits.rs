@@ -60,10 +60,10 @@ async fn a_refused_upload_gets_its_answer() {
 #[tokio::test]
 async fn too_many_requests_are_refused_at_once() {
     let door = Arc::new(Door::with(|config| config.concurrent_requests_limit = 2).await);
-    let (done, mut ended) = mpsc::unbounded_channel();
+    let (done, mut ended) = mpsc::channel(5);
     for _ in 0..5 {
         let (door, done) = (door.clone(), done.clone());
-        tokio::spawn(async move { done.send(door.post("/Greeter/hang", "1").await) });
+        tokio::spawn(async move { done.send(door.post("/Greeter/hang", "1").await).await });
     }
     for _ in 0..3 {
         let refused = ended.recv().await.unwrap();
