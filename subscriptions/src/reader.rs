@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use millrace_connector_kafka::{Admin, Event, Feed, OffsetQuery, Reader, RecordBatch, SourceId as FeedId};
+use millrace_connector_kafka::{Admin, ClientError, Event, Feed, OffsetQuery, Reader, RecordBatch, SourceId as FeedId};
 use millrace_machine::Answer;
 use millrace_model::{
     Coded, Command, Env, PartitionId, SourceId, SubscriptionId, Text, TimestampMs, codes,
@@ -79,6 +79,14 @@ enum Next {
     Reposition,
     /// It is not open any more, or its topic is another one.
     Drop,
+}
+
+/// What became of the topic of a source.
+enum Seen {
+    Same,
+    /// Deleted, or made again.
+    Other,
+    Unknown,
 }
 
 impl PartitionReader {
@@ -230,8 +238,11 @@ impl PartitionReader {
 
     /// Takes one batch into the log, and waits until it is applied. Tries for ever: Kafka is the buffer.
     async fn take_in(&self, id: &SourceId, source: &mut Source, batch: RecordBatch) -> Next {
-        if !self.is_same_topic(id, batch.received_at).await {
-            return Next::Drop;
+        match self.look_at_topic(id, batch.received_at, batch.broker).await {
+            Seen::Same => {}
+            Seen::Other => return Next::Drop,
+            // Fetched again, maybe from another broker: this one may be gone for good.
+            Seen::Unknown => return Next::Reposition,
         }
         let sink = self.wait_for_sink().await;
         let now = self.shared.env.now();
@@ -309,16 +320,15 @@ impl PartitionReader {
         }
     }
 
-    /// Asks until the cluster answers.
-    async fn is_same_topic(&self, id: &SourceId, received_at: Instant) -> bool {
-        loop {
-            match self.shared.identity.after(received_at).await {
-                Ok(info) => return info.id.unwrap_or(0) == id.topic_id,
-                Err(millrace_connector_kafka::ClientError::TopicUnknown { .. }) => return false,
-                Err(error) => {
-                    self.shared.trouble(codes::SUB0002.id, error.to_string());
-                    tokio::time::sleep(RETRY_PAUSE).await;
-                }
+    /// Whether the topic is still the one of the source, as `broker` sees it now. Pauses if it cannot be told.
+    async fn look_at_topic(&self, id: &SourceId, since: Instant, broker: Option<i32>) -> Seen {
+        match self.shared.identity.after(since, broker).await {
+            Ok(info) if info.id.unwrap_or(0) == id.topic_id => Seen::Same,
+            Ok(_) | Err(ClientError::TopicUnknown { .. }) => Seen::Other,
+            Err(error) => {
+                self.shared.trouble(codes::SUB0002.id, error.to_string());
+                tokio::time::sleep(RETRY_PAUSE).await;
+                Seen::Unknown
             }
         }
     }
@@ -336,8 +346,10 @@ impl PartitionReader {
 
     /// The position is before the start or beyond the end: the next generation begins at what is there.
     async fn out_of_range(&self, id: &SourceId, source: &mut Source) -> Next {
-        if !self.is_same_topic(id, Instant::now()).await {
-            return Next::Drop;
+        match self.look_at_topic(id, Instant::now(), None).await {
+            Seen::Same => {}
+            Seen::Other => return Next::Drop,
+            Seen::Unknown => return Next::Reposition,
         }
         let ends = match ends(&self.shared, id.source_partition).await {
             Ok(ends) => ends,

@@ -176,7 +176,7 @@ impl Worker {
 
     /// Opens and closes sources until they are those of the topic; returns them.
     async fn reconcile(&self) -> Result<BTreeMap<SourceId, OpenSource>, Trouble> {
-        let topic = self.shared.identity.after(Instant::now()).await?;
+        let topic = self.shared.identity.after(Instant::now(), None).await?;
         let open = self.open_sources().await?;
         let count = u32::try_from(topic.partitions).unwrap_or(0);
         let plan = reconcile(self.shared.id, &self.cluster, topic.id.unwrap_or(0), count, &open);
