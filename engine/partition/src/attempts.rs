@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use millrace_model::{InvocationId, journal::JournalRow};
+use millrace_model::{InvocationId, invocation::AttemptError, journal::JournalRow};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::invoker::{FEED_MAX, Feed};
@@ -95,15 +95,20 @@ impl Attempts {
         }
     }
 
-    pub(crate) fn tell(&mut self, id: InvocationId, attempt: u32, what: Feed) {
-        if let Some(live) = self.live.get_mut(&id)
-            && live.attempt == attempt
-            && let Some(feed) = &live.feed
-            && feed.try_send(what).is_err()
-        {
-            live.feed = None;
-            live.restart = true;
+    /// The attempt did what it may not. If it is past being told, another one is started in its place.
+    pub(crate) fn refuse(&mut self, id: InvocationId, attempt: u32, error: AttemptError) {
+        let Some(live) = self.live.get_mut(&id) else {
+            return self.start(id);
+        };
+        if live.attempt != attempt {
+            return;
         }
+        let told = live.feed.as_ref().is_some_and(|feed| feed.try_send(Feed::Refused(error)).is_ok());
+        if !told {
+            live.feed = None;
+        }
+        // It may have ended before it heard of it: that end was void.
+        live.restart |= live.finished || !told;
     }
 
     /// Nothing of it counts any more.
@@ -152,5 +157,49 @@ impl Attempts {
 
     pub(crate) fn running(&self) -> impl Iterator<Item = (InvocationId, u32)> {
         self.live.iter().map(|(id, live)| (*id, live.attempt))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_model::PartitionKey;
+
+    use super::*;
+
+    const ID: InvocationId = InvocationId { key: PartitionKey(0), unique: 1 };
+
+    fn error() -> AttemptError {
+        let text = || "".into();
+        AttemptError { code: text(), status: 571, message: text(), stacktrace: text(), related: None }
+    }
+
+    /// The attempt proposed something wrong and, in the same breath, its end: both are void.
+    #[test]
+    fn a_refused_attempt_that_had_ended_already_is_followed_by_another() {
+        for closed_first in [false, true] {
+            let mut attempts = Attempts::default();
+            let feed = attempts.started(ID, 1);
+            attempts.finished(ID, 1);
+            if closed_first {
+                drop(feed);
+                attempts.closed(ID, 1);
+                attempts.refuse(ID, 1, error());
+            } else {
+                attempts.refuse(ID, 1, error());
+                attempts.closed(ID, 1);
+            }
+            assert_eq!(attempts.next(), Some(ID), "closed first: {closed_first}");
+        }
+    }
+
+    #[test]
+    fn a_refused_attempt_that_hears_of_it_ends_by_itself() {
+        let mut attempts = Attempts::default();
+        let mut feed = attempts.started(ID, 1);
+        attempts.refuse(ID, 1, error());
+        assert!(matches!(feed.try_recv(), Ok(Feed::Refused(_))));
+        attempts.finished(ID, 1);
+        assert_eq!(attempts.closed(ID, 1), Closed::Done);
+        assert_eq!(attempts.next(), None);
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     census::Census,
     error::LeaderError,
     handle::{Ended, Output},
-    invoker::{AttemptJob, Feed, Invoker},
+    invoker::{AttemptJob, Invoker},
     mailbox::Input,
     outbox::OutboxQueue,
     status::{Board, LeaderStatus},
@@ -545,7 +545,7 @@ where
             Effect::Start { id } => self.attempts.start(id),
             Effect::Forward { id, index, row, ack } => self.attempts.forward(id, index, row, ack),
             Effect::Abort { id } => self.attempts.abort(id),
-            Effect::Refuse { id, attempt, error } => self.attempts.tell(id, attempt, Feed::Refused(error)),
+            Effect::Refuse { id, attempt, error } => self.attempts.refuse(id, attempt, error),
             Effect::Ended { id, result, .. } => {
                 for (known, waiter) in self.waiters.remove(&id).into_iter().flatten() {
                     let _ = waiter.send(Ended { result: result.clone(), known, ended_before: None });
@@ -583,7 +583,7 @@ where
             budgets.push((subscription, budget));
             ControlFlow::Continue(())
         })?;
-        around.board.set(self.partition, budgets);
+        around.board.reset(self.partition, budgets);
         Ok(())
     }
 

@@ -119,8 +119,10 @@ impl OutboxQueue {
     pub fn answered(&mut self, to: PartitionId, lane: Lane, next: u64) -> Option<u64> {
         let state = self.lanes.get_mut(&(to, lane))?;
         state.sent = false;
+        // An answer that was overtaken by a later one, or is to an earlier leader, moves nothing back.
+        let next = next.clamp(state.next, state.tail);
         let arrived = next > state.next;
-        state.next = next.min(state.tail);
+        state.next = next;
         while state.kept_from < state.next && state.kept.pop_front().is_some() {
             state.kept_from += 1;
         }
@@ -182,6 +184,18 @@ mod tests {
         assert_eq!(outbox.deliveries(load).unwrap()[0].first, 5);
         // It had all but the last already.
         assert_eq!(outbox.answered(to, Lane::Events, 7), Some(6));
+        assert_eq!(outbox.deliveries(load).unwrap()[0].messages, [message(7)]);
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_moves_nothing_back() {
+        let to = PartitionId(3);
+        let mut outbox = OutboxQueue::default();
+        outbox.restore(to, Lane::Events, OutboxEnds { first: 5, next: 8 });
+        let load = |_, _, seq: u64| Ok::<_, ()>((seq >= 7).then(|| message(seq as i64)));
+        assert_eq!(outbox.answered(to, Lane::Events, 7), Some(6));
+        // What is below 7 is truncated by now.
+        assert_eq!(outbox.answered(to, Lane::Events, 6), None);
         assert_eq!(outbox.deliveries(load).unwrap()[0].messages, [message(7)]);
     }
 }

@@ -43,6 +43,12 @@ impl Board {
         self.changed[usize::from(partition.0)].subscribe()
     }
 
+    /// Forgets what a leader before knew: what has settled since has no budget any more.
+    pub(crate) fn reset(&self, partition: PartitionId, budgets: impl IntoIterator<Item = (SubscriptionId, Budget)>) {
+        self.budgets.write().retain(|(of, _), _| *of != partition);
+        self.set(partition, budgets);
+    }
+
     pub(crate) fn set(&self, partition: PartitionId, budgets: impl IntoIterator<Item = (SubscriptionId, Budget)>) {
         let mut all = self.budgets.write();
         for (subscription, budget) in budgets {
@@ -54,5 +60,21 @@ impl Board {
         }
         drop(all);
         self.changed[usize::from(partition.0)].send_modify(|n| *n += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_leader_forgets_budgets_that_have_settled_meanwhile() {
+        let (ours, other, subscription) = (PartitionId(0), PartitionId(1), SubscriptionId(1));
+        let board = Board::new(2);
+        board.set(ours, [(subscription, Budget::ready(10))]);
+        board.set(other, [(subscription, Budget::ready(20))]);
+        board.reset(ours, []);
+        assert_eq!(board.budget(ours, subscription), Budget::ZERO);
+        assert_eq!(board.budget(other, subscription), Budget::ready(20));
     }
 }
