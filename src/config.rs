@@ -29,7 +29,7 @@ use millrace_invoker::{ClientConfig, DefaultRetryPolicy, InvokerConfig};
 use millrace_log::LocalLogConfig;
 use millrace_store::StoreConfig;
 
-pub use fault::Faults;
+pub use fault::{Fault, Faults};
 pub use layers::{Layers, Origin};
 pub use node::{IngressSection, LogFormat, NodeSection, WorkerSection};
 
