@@ -170,7 +170,7 @@ pub async fn eventually<T, F: Future<Output = Result<T, ClientError>>>(mut call:
             Ok(done) => return done,
             Err(error) => assert!(std::time::Instant::now() < give_up, "{error}"),
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await; // tidy: allow polls a broker until a deadline
     }
 }
 
