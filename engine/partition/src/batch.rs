@@ -20,7 +20,7 @@ pub(crate) enum Hook {
     /// What became of command `at`.
     Reply { at: usize, reply: oneshot::Sender<Answer> },
     /// Command `at` makes an invocation; tell when it has ended.
-    Ended { at: usize, id: InvocationId, reply: oneshot::Sender<Ended> },
+    Ended { at: usize, id: InvocationId, reply: oneshot::Sender<Option<Ended>> },
     /// Command `at` took messages of another partition.
     Delivered { at: usize, from: PartitionId, lane: Lane },
     /// Everything an attempt has proposed is applied or void.

@@ -178,14 +178,15 @@ impl Handle {
         let command = Command::Invoke { invocation: Box::new(invocation), known };
         let (reply, ended) = oneshot::channel();
         self.offer(partition, Input::ProposeAndWait { command, id, reply }, bytes)?;
-        ended.await.map_err(|_| ProposeError::Unknown)
+        // `None` is for those who only attach: this one was made, or found.
+        ended.await.ok().flatten().ok_or(ProposeError::Unknown)
     }
 
     /// Resolves when the invocation has ended; `None` if it is not known.
     pub async fn attach(&self, id: InvocationId) -> Result<Option<Ended>, ProposeError> {
         let (reply, ended) = oneshot::channel();
         self.offer(self.owner(id), Input::Attach { id, reply }, 0)?;
-        Ok(ended.await.ok())
+        ended.await.map_err(|_| ProposeError::Unknown)
     }
 
     /// The result, if it is there.

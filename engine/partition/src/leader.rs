@@ -85,7 +85,7 @@ pub struct Leader<S: Store> {
     attempts: Attempts,
     timers: TimerQueue,
     outbox: OutboxQueue,
-    waiters: HashMap<InvocationId, Vec<(bool, oneshot::Sender<Ended>)>>,
+    waiters: HashMap<InvocationId, Vec<(bool, oneshot::Sender<Option<Ended>>)>>,
     budgets_changed: BTreeSet<SubscriptionId>,
     next_cleanup: TimestampMs,
     cleanup_from: Option<ExpiryKey>,
@@ -228,10 +228,10 @@ where
             }
             Input::Attach { id, reply } => match look_up_in(&self.store, id)? {
                 Output::Ended { result, result_until } => {
-                    let _ = reply.send(Ended { result, known: true, ended_before: Some(result_until) });
+                    let _ = reply.send(Some(Ended { result, known: true, ended_before: Some(result_until) }));
                 }
                 Output::NotReady => self.wait(id, true, reply),
-                Output::NotFound => {}
+                Output::NotFound => _ = reply.send(None),
             },
             Input::Deliver { from, lane, first, messages } => {
                 let at = self.push(Command::Deliver { from, lane, first, messages, now: self.now }, true);
@@ -507,7 +507,7 @@ where
                 if let Answer::Accepted { known, ended, .. } = std::mem::replace(&mut answers[at], Answer::Done) {
                     match ended {
                         Some((result, until)) => {
-                            let _ = reply.send(Ended { result, known, ended_before: Some(until) });
+                            let _ = reply.send(Some(Ended { result, known, ended_before: Some(until) }));
                         }
                         None => self.wait(id, known, reply),
                     }
@@ -524,7 +524,7 @@ where
     }
 
     /// Somebody waits for the end; whoever has gone away meanwhile makes room.
-    fn wait(&mut self, id: InvocationId, known: bool, reply: oneshot::Sender<Ended>) {
+    fn wait(&mut self, id: InvocationId, known: bool, reply: oneshot::Sender<Option<Ended>>) {
         let waiters = self.waiters.entry(id).or_default();
         waiters.retain(|(_, reply)| !reply.is_closed());
         waiters.push((known, reply));
@@ -548,7 +548,7 @@ where
             Effect::Refuse { id, attempt, error } => self.attempts.refuse(id, attempt, error),
             Effect::Ended { id, result, .. } => {
                 for (known, waiter) in self.waiters.remove(&id).into_iter().flatten() {
-                    let _ = waiter.send(Ended { result: result.clone(), known, ended_before: None });
+                    let _ = waiter.send(Some(Ended { result: result.clone(), known, ended_before: None }));
                 }
             }
             Effect::SetTimer { key } => self.timers.set(key),

@@ -37,7 +37,7 @@ pub enum Input {
         /// Which invocation.
         id: InvocationId,
         /// Told when the invocation has ended.
-        reply: oneshot::Sender<Ended>,
+        reply: oneshot::Sender<Option<Ended>>,
     },
     /// What an attempt sent. `lazy`: it may wait for the next batch.
     Attempt {
@@ -53,12 +53,12 @@ pub enum Input {
         /// Which attempt.
         attempt: u32,
     },
-    /// Who waits for the end of an invocation; dropped if it is not known.
+    /// Who waits for the end of an invocation.
     Attach {
         /// Which.
         id: InvocationId,
-        /// Told when it has ended.
-        reply: oneshot::Sender<Ended>,
+        /// Told when it has ended, or `None` if it is not known.
+        reply: oneshot::Sender<Option<Ended>>,
     },
     /// A look at the state.
     Read(ReadFn),
