@@ -69,6 +69,9 @@ pub struct Surroundings<'a> {
     pub board: &'a Board,
 }
 
+/// Who waits for the end of an invocation, and whether it was there before.
+type Waiter = (bool, oneshot::Sender<Option<Ended>>);
+
 /// See the module.
 pub struct Leader<S: Store> {
     partition: PartitionId,
@@ -85,7 +88,7 @@ pub struct Leader<S: Store> {
     attempts: Attempts,
     timers: TimerQueue,
     outbox: OutboxQueue,
-    waiters: HashMap<InvocationId, Vec<(bool, oneshot::Sender<Option<Ended>>)>>,
+    waiters: HashMap<InvocationId, Vec<Waiter>>,
     budgets_changed: BTreeSet<SubscriptionId>,
     next_cleanup: TimestampMs,
     cleanup_from: Option<ExpiryKey>,
