@@ -23,7 +23,7 @@ test-all: ## the same with the full numbers of records, kills and seeds
 	@MILLRACE_TESTS=all scripts/test.sh
 
 sim: ## simulate SEEDS=n fresh seeds, or one: SEED=n
-	@$(READY); exec cargo run -p millrace-sim --bin sim -- $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	@$(READY); exec cargo run -p millrace-sim --bin sim -- $(if $(SEED),--seed $(SEED) --trace,--first $$(date +%s)000 --seeds $(SEEDS))
 
 bench: ## build with optimisations and run the benchmark whose folder BENCH names
 	@$(READY); exec scripts/bench.sh $(ARGS)

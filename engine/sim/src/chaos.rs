@@ -1,0 +1,347 @@
+//! What comes from outside: crashes, rival leaders, new work, operators, a broker that forgets.
+
+use std::{collections::btree_map::Entry, ops::ControlFlow};
+
+use millrace_log::Loglet;
+use millrace_model::{
+    Command, InvocationId, PartitionId, PartitionKey, TimestampMs,
+    command::TerminateMode,
+    invocation::{Invocation, Source, Status},
+    key::idempotent_invocation,
+    table::Invocations,
+};
+use millrace_partition::Input;
+
+use crate::{
+    attempt::invocation,
+    checker::Violation,
+    client::Client,
+    node::Replica,
+    program::Program,
+    reader::Reader,
+    world::{Chaos, Event, World},
+};
+
+impl World {
+    /// What there is at the beginning.
+    pub fn begin(&mut self) {
+        for chaos in [
+            Chaos::Crash,
+            Chaos::Depose,
+            Chaos::Assign,
+            Chaos::Flush,
+            Chaos::Follow,
+            Chaos::Lookout,
+            Chaos::Produce,
+            Chaos::Broker,
+            Chaos::Readers,
+            Chaos::Operator,
+            Chaos::Resume,
+        ] {
+            self.again(chaos);
+        }
+        for at in 0..self.tuning.clients {
+            let client = self.new_client(at);
+            self.clients.push(client);
+            let after = self.rng.below(self.tuning.faulty_ms);
+            self.plan(after, Event::Client(at));
+        }
+    }
+
+    fn new_client(&mut self, at: usize) -> Client {
+        let key = self.rng.chance(700).then(|| self.rng.below(self.tuning.keys));
+        let number = crate::rng::mix(0xc11e47, at as u64);
+        let program = Program { number, seed: self.rng.next(), depth: 0, keyed: key.is_some() };
+        let mut new = invocation(&program, key, Source::Ingress, self.now, &mut self.rng);
+        if self.rng.chance(200) {
+            new.execute_at = Some(TimestampMs(self.now + self.rng.below(4000)));
+        }
+        // Two in a row share an idempotency key.
+        if at.is_multiple_of(4)
+            && let Some(before) = at.checked_sub(1)
+            && let Some(first) = self.clients.get_mut(before)
+            && first.invocation.execute_at.is_none()
+        {
+            let target = &first.invocation.target;
+            let keyed = (!target.key.is_empty()).then_some(&*target.key);
+            first.invocation.idempotency_key = Some("same".into());
+            first.invocation.completion_retention = 3_600_000;
+            let of = format!("{before}");
+            first.invocation.id = idempotent_invocation(&target.service, keyed, &target.handler, &of, "");
+            return Client::new(first.invocation.clone());
+        }
+        debug_assert!(new.id.key != PartitionKey(0), "a key was drawn");
+        Client::new(new)
+    }
+
+    /// Plans the next time.
+    fn again(&mut self, chaos: Chaos) {
+        let tuning = &self.tuning;
+        let usual = match chaos {
+            Chaos::Crash => tuning.crash_every_ms,
+            Chaos::Depose => tuning.depose_every_ms,
+            Chaos::Assign => 100,
+            Chaos::Flush => 400,
+            Chaos::Follow => 60,
+            Chaos::Lookout => 300,
+            Chaos::Produce => tuning.faulty_ms / tuning.records.max(1),
+            Chaos::Broker => 700,
+            Chaos::Readers => 40,
+            Chaos::Operator => 300,
+            Chaos::Resume => 500,
+            Chaos::Start(_) => return,
+        };
+        let after = self.rng.between(1, 2 * usual);
+        self.plan(after, Event::Chaos(chaos));
+    }
+
+    pub fn chaos(&mut self, chaos: Chaos) -> Result<(), Violation> {
+        self.again(chaos);
+        match chaos {
+            Chaos::Crash if self.faulty => {
+                let node = self.rng.index(self.nodes.len());
+                self.crash(node);
+                Ok(())
+            }
+            Chaos::Depose if self.faulty => {
+                let at = self.rng.below(u64::from(self.tuning.partitions)) as u16;
+                self.nominate(PartitionId(at))
+            }
+            Chaos::Crash | Chaos::Depose => Ok(()),
+            Chaos::Start(node) => self.start(node),
+            Chaos::Assign => self.assign(),
+            Chaos::Flush => {
+                self.flush();
+                Ok(())
+            }
+            Chaos::Follow => self.follow(),
+            Chaos::Lookout => self.look_out(),
+            Chaos::Produce => {
+                self.produce();
+                Ok(())
+            }
+            Chaos::Broker => {
+                self.broker_fault();
+                Ok(())
+            }
+            Chaos::Readers => {
+                self.start_readers();
+                Ok(())
+            }
+            Chaos::Operator => {
+                self.operate();
+                Ok(())
+            }
+            Chaos::Resume => {
+                self.resume();
+                Ok(())
+            }
+        }
+    }
+
+    fn crash(&mut self, node: usize) {
+        if self.nodes[node].log.is_none() {
+            return;
+        }
+        self.trace.add(self.now, format_args!("node {node} crashes"));
+        self.nodes[node].crash(&mut self.network);
+        self.attempts.retain(|_, attempt| attempt.leadership.node != node);
+        self.readers.retain(|(leadership, _), _| leadership.node != node);
+        let after = self.rng.delay(300);
+        self.plan(after, Event::Chaos(Chaos::Start(node)));
+    }
+
+    fn start(&mut self, node: usize) -> Result<(), Violation> {
+        self.trace.add(self.now, format_args!("node {node} starts"));
+        self.nodes[node].start(&self.network, &self.tuning, self.mutation)
+    }
+
+    /// A node that follows announces itself, whoever leads.
+    fn nominate(&mut self, partition: PartitionId) -> Result<(), Violation> {
+        let at = usize::from(partition.0);
+        let ready: Vec<_> = self
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.replicas[at], Replica::Following(_)))
+            .map(|node| node.id)
+            .collect();
+        if ready.is_empty() {
+            return Ok(());
+        }
+        let id = ready[self.rng.index(ready.len())];
+        self.leaderships += 1;
+        let leadership = self.nodes[id].announce(partition, self.leaderships, self.now)?;
+        self.commits(id, partition)?;
+        let Some(leadership) = leadership else { return Ok(()) };
+        self.plan_appends(leadership);
+        self.trace.add(self.now, format_args!("{leadership:?} announces itself for {partition}"));
+        self.wake(id, 0);
+        Ok(())
+    }
+
+    /// No partition stays without a leader.
+    fn assign(&mut self) -> Result<(), Violation> {
+        for partition in self.partitions() {
+            if self.nodes.iter_mut().all(|node| node.leading(partition).is_none()) {
+                self.nominate(partition)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Snapshots; the log is trimmed behind the oldest one.
+    fn flush(&mut self) {
+        let node = self.rng.index(self.nodes.len());
+        for partition in self.partitions() {
+            if self.rng.chance(500) {
+                self.nodes[node].flush(partition);
+            }
+            let oldest = self
+                .nodes
+                .iter()
+                .map(|node| millrace_partition::Store::applied(&node.durable[usize::from(partition.0)]));
+            let oldest = oldest.min_by_key(|applied| applied.lsn).expect("there is a node");
+            if self.tuning.trims
+                && let Some(log) = &self.nodes[node].log
+            {
+                log.trim(partition, oldest);
+            }
+        }
+    }
+
+    fn follow(&mut self) -> Result<(), Violation> {
+        let node = self.rng.index(self.nodes.len());
+        for partition in self.partitions() {
+            self.nodes[node].follow(partition)?;
+            self.commits(node, partition)?;
+        }
+        Ok(())
+    }
+
+    /// A leader that sees a later announcement gives up.
+    pub fn look_out(&mut self) -> Result<(), Violation> {
+        for node in 0..self.nodes.len() {
+            for partition in self.partitions() {
+                let last = self.check.applied(partition).epoch;
+                let Some(leading) = self.nodes[node].leading(partition) else { continue };
+                let status = leading.leader.status();
+                let deposed = leading.leader.leads() && status.epoch < last;
+                if deposed && (!self.faulty || self.rng.chance(300)) {
+                    self.trace.add(self.now, format_args!("node {node} sees that it is deposed in {partition}"));
+                    self.retire(node, partition)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn produce(&mut self) {
+        if self.records_left == 0 {
+            return;
+        }
+        let count = self.rng.between(1, 4).min(self.records_left);
+        self.records_left -= count;
+        for _ in 0..count {
+            let key = (!self.rng.chance(40)).then(|| self.rng.below(self.tuning.keys));
+            let (number, place) = self.broker.produce(key, &mut self.rng);
+            self.trace.add(self.now, format_args!("record {number} at {place:?}"));
+            self.check.sources.produced(number, place);
+        }
+    }
+
+    fn broker_fault(&mut self) {
+        if !self.faulty || !self.rng.chance(self.tuning.broker_faults) {
+            return;
+        }
+        let what = match self.rng.below(5) {
+            0 => {
+                let partitions = self.rng.between(1, u64::from(self.tuning.source_partitions)) as u32;
+                self.broker.recreate(partitions);
+                // It is soon as long as the one before was.
+                self.records_left += self.rng.between(5, 30);
+                for _ in 0..5 {
+                    self.produce();
+                }
+                "is another one now"
+            }
+            1 if self.broker.partitions() < 6 => {
+                self.broker.grow();
+                "has one more partition"
+            }
+            _ => self.broker.damage(&mut self.rng),
+        };
+        self.trace.add(self.now, format_args!("the topic {what}"));
+    }
+
+    /// Every leader reads its source partitions.
+    fn start_readers(&mut self) {
+        let n = u32::from(self.tuning.partitions);
+        for node in 0..self.nodes.len() {
+            for partition in self.partitions() {
+                let Some(leading) = self.nodes[node].leading(partition) else { continue };
+                if !leading.leader.leads() {
+                    continue;
+                }
+                let leadership = leading.leadership;
+                let mine = (0..self.broker.partitions()).filter(|q| q % n == u32::from(partition.0));
+                for q in mine.collect::<Vec<_>>() {
+                    if let Entry::Vacant(vacant) = self.readers.entry((leadership, q)) {
+                        vacant.insert(Reader::new(partition, q));
+                        self.plan(1, Event::Reader(leadership, q));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Active invocations of a partition.
+    pub fn active(&self, partition: PartitionId) -> Vec<(InvocationId, Invocation)> {
+        let mut rows = Vec::new();
+        let all = self.check.view(partition).scan::<Invocations>(None, &mut |id, row| {
+            rows.push((id, row));
+            ControlFlow::Continue(())
+        });
+        all.expect("the machine wrote these rows");
+        rows
+    }
+
+    fn operate(&mut self) {
+        if !self.faulty || !self.rng.chance(self.tuning.operators) {
+            return;
+        }
+        let partition = PartitionId(self.rng.below(u64::from(self.tuning.partitions)) as u16);
+        let active = self.active(partition);
+        if active.is_empty() {
+            return;
+        }
+        let (id, _) = active[self.rng.index(active.len())];
+        let now = TimestampMs(self.now);
+        let command = match self.rng.below(4) {
+            0 => Command::Terminate { id, mode: TerminateMode::Kill, now },
+            1 => Command::Terminate { id, mode: TerminateMode::Cancel, now },
+            2 => Command::Pause { id, now },
+            _ => Command::Resume { id, now },
+        };
+        self.order(partition, command);
+    }
+
+    /// What is paused goes on, some time.
+    fn resume(&mut self) {
+        let now = TimestampMs(self.now);
+        for partition in self.partitions() {
+            for (id, row) in self.active(partition) {
+                if row.status == Status::Paused && (!self.faulty || self.rng.chance(400)) {
+                    self.order(partition, Command::Resume { id, now });
+                }
+            }
+        }
+    }
+
+    /// Proposes without waiting for the answer.
+    pub fn order(&mut self, partition: PartitionId, command: Command) {
+        self.trace.add(self.now, format_args!("order to {partition}: {command:?}"));
+        if let Some(leadership) = self.route(partition) {
+            self.input(partition, leadership, Input::Propose { command, reply: None });
+        }
+    }
+}
