@@ -8,6 +8,7 @@
 # KAFKA_BOOTSTRAP=host:port   use that broker: DIR gets only bootstrap, nothing is started.
 # KAFKA_OWNER=PID             stops the broker within a second of that process's end, however it ends.
 # KAFKA_JVM_OPTS              replaces the JVM options.
+# KAFKA_SETTINGS              more lines of server.properties; a later one wins.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -52,6 +53,7 @@ background.threads=2
 log.cleaner.dedupe.buffer.size=4194304
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=4000
+${KAFKA_SETTINGS:-}
 CONFIG
 }
 
