@@ -174,8 +174,8 @@ impl Subscriptions {
         let (stop, stopped) = oneshot::channel();
         let adopts = consumer.group_id() != id;
         let cluster_name = subscription.cluster.clone();
-        let worker = Worker { shared, consumer, cluster: cluster_name, adopts, stop: stopped };
-        let task = tokio::spawn(worker.run());
+        let worker = Worker { shared, consumer, cluster: cluster_name, adopts };
+        let task = tokio::spawn(worker.run(stopped));
         Ok(Running { subscription: Arc::clone(subscription), cluster: Arc::clone(cluster), stop, task })
     }
 }

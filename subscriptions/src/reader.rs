@@ -24,7 +24,7 @@ use crate::{
     ingest::{Reading, Sink, plan},
     metrics::SourceMetrics,
     reconcile::OpenSource,
-    status::{State, StatusBoard},
+    status::{Status, StatusBoard},
 };
 
 /// How long a reader waits before it tries again what did not work.
@@ -62,6 +62,8 @@ struct Source {
     generation: u32,
     position: i64,
     record_at: Option<TimestampMs>,
+    /// See [`SourceStatus::failing`](crate::SourceStatus::failing).
+    failing: bool,
     metrics: SourceMetrics,
 }
 
@@ -95,19 +97,26 @@ impl PartitionReader {
         let mut feed = self.reader.feed();
         let mut sources: BTreeMap<SourceId, Source> = BTreeMap::new();
         let mut budget = self.shared.handle.board().changed(self.partition);
-        let mut paused = None;
+        let mut shown = None;
         self.assign(&mut feed, &mut sources).await;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            self.apply_budget(&mut feed, &sources, &mut paused);
+            let exhausted = self.apply_budget(&mut feed, &sources);
+            if exhausted != shown {
+                shown = exhausted;
+                self.observe(&feed, &sources, exhausted);
+            }
             tokio::select! {
                 changed = self.assigned.changed() => match changed {
-                    Ok(()) => self.assign(&mut feed, &mut sources).await,
+                    Ok(()) => {
+                        self.assign(&mut feed, &mut sources).await;
+                        self.observe(&feed, &sources, exhausted);
+                    }
                     Err(_) => break,
                 },
                 changed = budget.changed() => if changed.is_err() { break },
-                _ = tick.tick() => self.observe(&feed, &sources),
+                _ = tick.tick() => self.observe(&feed, &sources, exhausted),
                 event = feed.next() => self.on_event(event, &mut feed, &mut sources).await,
             }
         }
@@ -130,7 +139,8 @@ impl PartitionReader {
                 Ok(feed_id) => {
                     let metrics = SourceMetrics::new(&id.subscription.to_string(), &open.topic, id.source_partition);
                     let (generation, position) = (open.generation, open.position);
-                    sources.insert(id, Source { feed_id, generation, position, record_at: None, metrics });
+                    sources
+                        .insert(id, Source { feed_id, generation, position, record_at: None, failing: false, metrics });
                 }
                 Err(error) => {
                     self.shared.trouble(codes::SUB0002.id, error.to_string());
@@ -139,10 +149,10 @@ impl PartitionReader {
                 }
             }
         }
-        self.observe(feed, sources);
     }
 
-    fn apply_budget(&self, feed: &mut Feed, sources: &BTreeMap<SourceId, Source>, paused: &mut Option<Exhausted>) {
+    /// Pauses or resumes; why nothing is read now.
+    fn apply_budget(&self, feed: &mut Feed, sources: &BTreeMap<SourceId, Source>) -> Option<Exhausted> {
         let used = self.shared.handle.board().budget(self.partition, self.shared.id);
         let exhausted = self.shared.limits.exhausted(used);
         for source in sources.values() {
@@ -152,20 +162,11 @@ impl PartitionReader {
                 _ => {}
             }
         }
-        if exhausted != *paused {
-            *paused = exhausted;
-            self.shared.board.update(self.shared.id, |status| {
-                status.state = if exhausted.is_some() { State::Paused } else { State::Running };
-                for id in sources.keys() {
-                    let reason = exhausted.map(|exhausted| exhausted.reason().to_owned());
-                    status.sources.entry(id.source_partition).or_default().paused = reason;
-                }
-            });
-        }
+        exhausted
     }
 
-    /// Shows positions and lag.
-    fn observe(&self, feed: &Feed, sources: &BTreeMap<SourceId, Source>) {
+    /// Shows positions, lag, and what keeps a source from being read.
+    fn observe(&self, feed: &Feed, sources: &BTreeMap<SourceId, Source>, exhausted: Option<Exhausted>) {
         let now = self.shared.env.now();
         self.shared.board.update(self.shared.id, |status| {
             for (id, source) in sources {
@@ -174,6 +175,8 @@ impl PartitionReader {
                 shown.generation = source.generation;
                 shown.high_watermark = feed.high_watermark(source.feed_id);
                 shown.record_at_ms = source.record_at.map(|at| at.0 as i64);
+                shown.paused = exhausted.map(|exhausted| exhausted.reason().to_owned());
+                shown.failing = source.failing;
                 let lag = shown.lag().unwrap_or(0);
                 source.metrics.lag.set(lag as f64);
                 let age = source.record_at.filter(|_| lag > 0).map_or(0, |at| now.since(at));
@@ -199,12 +202,18 @@ impl PartitionReader {
                 let next = self.out_of_range(&id, source).await;
                 (id, next)
             }
-            Event::TopicUnknown { reason, .. } => {
+            Event::TopicUnknown { source, reason } => {
+                self.failing(find(sources, source), sources);
                 self.shared.trouble(codes::SUB0003.id, reason);
                 self.shared.recheck.notify_one();
                 return;
             }
-            Event::SourceFailed { reason, .. } | Event::BrokerDown { reason } => {
+            Event::SourceFailed { source, reason, .. } => {
+                self.failing(find(sources, source), sources);
+                self.shared.trouble(codes::SUB0002.id, reason);
+                return;
+            }
+            Event::BrokerDown { reason } => {
                 self.shared.trouble(codes::SUB0002.id, reason);
                 return;
             }
@@ -227,6 +236,16 @@ impl PartitionReader {
             }
             Next::Drop => self.drop_source(feed, sources, &id).await,
         }
+    }
+
+    /// Until records come or the source is another one: librdkafka says it once.
+    fn failing(&self, id: Option<SourceId>, sources: &mut BTreeMap<SourceId, Source>) {
+        let Some(id) = id else { return };
+        if let Some(source) = sources.get_mut(&id) {
+            source.failing = true;
+        }
+        let shown = |status: &mut Status| status.sources.entry(id.source_partition).or_default().failing = true;
+        self.shared.board.update(self.shared.id, shown);
     }
 
     async fn drop_source(&self, feed: &mut Feed, sources: &mut BTreeMap<SourceId, Source>, id: &SourceId) {
@@ -282,11 +301,8 @@ impl PartitionReader {
                         offset = batch.from, "records were rejected"
                     );
                 }
-                self.shared.board.update(self.shared.id, |status| {
-                    if status.state != State::Paused {
-                        status.state = State::Running;
-                    }
-                });
+                source.failing = false;
+                self.shared.board.reads(self.shared.id);
                 Next::Continue
             }
             Some((generation, position)) => {

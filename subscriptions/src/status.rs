@@ -17,7 +17,7 @@ pub enum State {
     Running,
     /// Something outside keeps it from reading: see the last error.
     Retrying,
-    /// Its budget is used up.
+    /// The budget of a partition is used up; the others may read.
     Paused,
 }
 
@@ -34,6 +34,8 @@ pub struct SourceStatus {
     pub record_at_ms: Option<i64>,
     /// Why it is not read now.
     pub paused: Option<String>,
+    /// Its last word was an error of its own, such as a missing ACL.
+    pub failing: bool,
 }
 
 impl SourceStatus {
@@ -63,11 +65,16 @@ pub struct Status {
     pub sources: BTreeMap<u32, SourceStatus>,
     /// The last trouble; it may be over.
     pub last_error: Option<LastError>,
+    /// Since when it is held up, if it is.
+    held_since: Option<SystemTime>,
+    /// The last trouble that was logged, and when.
+    logged: Option<(String, SystemTime)>,
 }
 
 impl Default for Status {
     fn default() -> Self {
-        Self { state: State::Starting, sources: BTreeMap::new(), last_error: None }
+        let (state, sources) = (State::Starting, BTreeMap::new());
+        Self { state, sources, last_error: None, held_since: None, logged: None }
     }
 }
 
@@ -90,6 +97,13 @@ pub struct BudgetUse {
     pub limits: crate::budget::Limits,
 }
 
+/// A trouble that has not come again for this long is over. Whatever lasts is noted more often.
+const QUIET: Duration = Duration::from_secs(4);
+/// What is over sooner is not worth a line in the log: a coordinator that moves, a topic that was made a moment ago.
+const BLIP: Duration = Duration::from_secs(1);
+/// The same trouble is logged again after this.
+const REPEAT: Duration = Duration::from_secs(60);
+
 /// The statuses of all subscriptions of this node.
 #[derive(Default)]
 pub struct StatusBoard(RwLock<BTreeMap<SubscriptionId, Status>>);
@@ -97,7 +111,11 @@ pub struct StatusBoard(RwLock<BTreeMap<SubscriptionId, Status>>);
 impl StatusBoard {
     /// One of them.
     pub fn get(&self, id: SubscriptionId) -> Option<Status> {
-        self.0.read().get(&id).cloned()
+        let mut status = self.0.read().get(&id).cloned()?;
+        if status.state == State::Running && status.sources.values().any(|source| source.paused.is_some()) {
+            status.state = State::Paused;
+        }
+        Some(status)
     }
 
     pub(crate) fn update(&self, id: SubscriptionId, change: impl FnOnce(&mut Status)) {
@@ -108,16 +126,95 @@ impl StatusBoard {
         self.0.write().remove(&id);
     }
 
-    /// Notes a trouble; it is logged when it is another one than before.
+    /// Records came in.
+    pub(crate) fn reads(&self, id: SubscriptionId) {
+        self.set_running(id, |_| true);
+    }
+
+    /// Cluster and topic answered. A trouble that was noted a moment ago may not be over.
+    pub(crate) fn is_well(&self, id: SubscriptionId) {
+        let is_over = |status: &Status| {
+            let is_quiet = |last: &LastError| last.at.elapsed().is_ok_and(|age| age >= QUIET);
+            status.last_error.as_ref().is_none_or(is_quiet) && !status.sources.values().any(|source| source.failing)
+        };
+        self.set_running(id, is_over);
+    }
+
+    fn set_running(&self, id: SubscriptionId, when: impl FnOnce(&Status) -> bool) {
+        let mut was_told = false;
+        self.update(id, |status| {
+            if status.state != State::Running && when(status) {
+                let held_since = status.held_since.take();
+                was_told = status.logged.as_ref().zip(held_since).is_some_and(|((_, at), since)| *at >= since);
+                status.state = State::Running;
+            }
+        });
+        if was_told {
+            tracing::info!(subscription = %id, "subscription reads again");
+        }
+    }
+
+    /// Notes a trouble; it is logged when it lasts and is another one than before.
     pub(crate) fn trouble(&self, id: SubscriptionId, code: &'static str, message: String) {
+        let now = SystemTime::now();
+        let age = |at: SystemTime| now.duration_since(at).unwrap_or_default();
         let mut news = false;
         self.update(id, |status| {
-            news = status.last_error.as_ref().is_none_or(|last| last.message != message);
             status.state = State::Retrying;
-            status.last_error = Some(LastError { code, message: message.clone(), at: SystemTime::now() });
+            status.last_error = Some(LastError { code, message: message.clone(), at: now });
+            let is_known = |(logged, at): &(String, SystemTime)| *logged == message && age(*at) < REPEAT;
+            news = age(*status.held_since.get_or_insert(now)) >= BLIP && !status.logged.as_ref().is_some_and(is_known);
+            if news {
+                status.logged = Some((message.clone(), now));
+            }
         });
         if news {
             tracing::warn!(subscription = %id, error_code = code, reason = message, "subscription is held up");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: SubscriptionId = SubscriptionId(1);
+
+    fn state(board: &StatusBoard) -> State {
+        board.get(ID).expect("it was touched").state
+    }
+
+    #[test]
+    fn trouble_is_over_when_records_come_or_after_a_while_without() {
+        let board = StatusBoard::default();
+        board.is_well(ID);
+        assert_eq!(state(&board), State::Running);
+        board.trouble(ID, "SUB0002", "down".into());
+        board.is_well(ID);
+        assert_eq!(state(&board), State::Retrying);
+        board.reads(ID);
+        assert_eq!(state(&board), State::Running);
+        board.trouble(ID, "SUB0002", "down".into());
+        let age = |status: &mut Status| status.last_error.as_mut().expect("noted").at -= QUIET;
+        board.update(ID, age);
+        board.update(ID, |status| status.sources.entry(0).or_default().failing = true);
+        board.is_well(ID);
+        assert_eq!(state(&board), State::Retrying, "a source that fails keeps it");
+        board.update(ID, |status| status.sources.entry(0).or_default().failing = false);
+        board.is_well(ID);
+        assert_eq!(state(&board), State::Running);
+    }
+
+    #[test]
+    fn one_paused_partition_shows_whatever_the_others_do() {
+        let board = StatusBoard::default();
+        board.update(ID, |status| status.sources.entry(3).or_default().paused = Some("full".into()));
+        board.reads(ID);
+        assert_eq!(state(&board), State::Paused);
+        board.trouble(ID, "SUB0002", "down".into());
+        assert_eq!(state(&board), State::Retrying);
+        board.reads(ID);
+        board.update(ID, |status| status.sources.clear());
+        assert_eq!(state(&board), State::Running);
     }
 }

@@ -13,7 +13,9 @@ use millrace_connector_kafka::{
 };
 use millrace_machine::Answer;
 use millrace_model::{
-    Command, PartitionId, SourceId, SubscriptionId, codes, command::OpenSource as OpenCommand, table::Sources,
+    Command, PartitionId, SourceId, SubscriptionId, codes,
+    command::{OpenSource as OpenCommand, SeekReason, SeekSource},
+    table::Sources,
 };
 use millrace_partition::{Handle, ProposeError};
 use tokio::{
@@ -32,6 +34,8 @@ const TOPIC_INTERVAL: Duration = Duration::from_secs(5);
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 /// … and this often when not, so that the group does not expire.
 const COMMIT_IDLE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// How long the last offsets of a deleted subscription are tried: others wait for it.
+const LAST_COMMIT_LIMIT: Duration = Duration::from_secs(5);
 /// Pause behind a trouble, doubled up to the maximum.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(200);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -70,8 +74,6 @@ pub(crate) struct Worker {
     pub(crate) cluster: String,
     /// The group was named by the user: its offsets are adopted.
     pub(crate) adopts: bool,
-    /// Resolves when the subscription is to stop; the value says whether it is deleted.
-    pub(crate) stop: oneshot::Receiver<Stop>,
 }
 
 /// Why a worker stops.
@@ -84,58 +86,68 @@ pub(crate) enum Stop {
 }
 
 impl Worker {
-    pub(crate) async fn run(mut self) {
+    /// Reads until `stop` resolves; its value says whether the subscription is deleted.
+    pub(crate) async fn run(self, mut stop: oneshot::Receiver<Stop>) {
         let mut pause = RETRY_PAUSE_MIN;
+        let mut tasks = JoinSet::new();
         let stop = loop {
             let started = Instant::now();
-            match self.read().await {
+            let outcome = tokio::select! {
+                stop = &mut stop => Ok(stop.unwrap_or(Stop::Pause)),
+                trouble = self.read(&mut tasks) => Err(trouble),
+            };
+            // A reader in the middle of a proposal does not wait for it: see `delete`.
+            tasks.shutdown().await;
+            let trouble = match outcome {
                 Ok(stop) => break stop,
-                Err(trouble) => {
-                    self.shared.trouble(trouble.code(), trouble.to_string());
-                    if started.elapsed() > RETRY_PAUSE_MAX {
-                        pause = RETRY_PAUSE_MIN;
-                    }
-                    tokio::select! {
-                        stop = &mut self.stop => break stop.unwrap_or(Stop::Pause),
-                        () = tokio::time::sleep(pause) => {}
-                    }
-                    pause = (pause * 2).min(RETRY_PAUSE_MAX);
-                }
+                Err(trouble) => trouble,
+            };
+            self.shared.trouble(trouble.code(), trouble.to_string());
+            if started.elapsed() > RETRY_PAUSE_MAX {
+                pause = RETRY_PAUSE_MIN;
             }
+            tokio::select! {
+                stop = &mut stop => break stop.unwrap_or(Stop::Pause),
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(RETRY_PAUSE_MAX);
         };
         if stop == Stop::Delete {
             self.delete().await;
         }
     }
 
-    /// Reads until told to stop. The readers are gone when it returns.
-    async fn read(&mut self) -> Result<Stop, Trouble> {
-        let reader = Reader::start(&self.consumer).await?;
+    /// Reads until there is trouble. The readers in `tasks` are the caller's to end.
+    async fn read(&self, tasks: &mut JoinSet<()>) -> Trouble {
+        let reader = match Reader::start(&self.consumer).await {
+            Ok(reader) => reader,
+            Err(error) => return error.into(),
+        };
         let mut readers: BTreeMap<PartitionId, watch::Sender<Assigned>> = BTreeMap::new();
-        let mut tasks = JoinSet::new();
         let mut committed = Committed::default();
-        let stop = loop {
+        loop {
             let open = match self.reconcile().await {
-                Ok(open) => open,
+                Ok(open) => {
+                    self.shared.board.is_well(self.shared.id);
+                    open
+                }
                 Err(trouble @ Trouble::Client(ClientError::TopicUnknown { .. })) if !readers.is_empty() => {
                     // Readers see it too; the sources stay until the topic is there again or another one is.
                     self.shared.trouble(trouble.code(), trouble.to_string());
-                    self.open_sources().await?
+                    match self.open_sources().await {
+                        Ok(open) => open,
+                        Err(trouble) => return trouble,
+                    }
                 }
-                Err(trouble) => break Err(trouble),
+                Err(trouble) => return trouble,
             };
-            self.assign(&open, &reader, &mut readers, &mut tasks);
+            self.assign(&open, &reader, &mut readers, tasks);
             self.commit(&open, &mut committed).await;
             tokio::select! {
-                stop = &mut self.stop => break Ok(stop.unwrap_or(Stop::Pause)),
                 () = self.shared.recheck.notified() => tokio::time::sleep(RETRY_PAUSE_MIN).await,
                 () = tokio::time::sleep(TOPIC_INTERVAL) => {}
             }
-        };
-        drop(readers);
-        // Each ends when its sender is gone, or is in the middle of a proposal that nobody waits for.
-        tasks.shutdown().await;
-        stop
+        }
     }
 
     /// Hands the open sources to the readers of their partitions.
@@ -146,6 +158,8 @@ impl Worker {
         readers: &mut BTreeMap<PartitionId, watch::Sender<Assigned>>,
         tasks: &mut JoinSet<()>,
     ) {
+        let is_open = |q: &u32, _: &mut _| open.keys().any(|id| id.source_partition == *q);
+        self.shared.board.update(self.shared.id, |status| status.sources.retain(is_open));
         let partitions = self.shared.handle.partitions();
         let mut shares: BTreeMap<PartitionId, Assigned> = BTreeMap::new();
         for (id, source) in open {
@@ -263,14 +277,14 @@ impl Worker {
         if !due || positions.is_empty() {
             return;
         }
-        if let Err(error) = self.write_offsets(&positions).await {
+        if let Err(error) = self.write_offsets(&self.shared.admin, &positions).await {
             tracing::debug!(subscription = %self.shared.id, error = %error, "could not write committed offsets");
         }
         committed.at = Some(Instant::now());
         committed.positions = positions;
     }
 
-    async fn write_offsets(&self, positions: &BTreeMap<u32, i64>) -> Result<(), ClientError> {
+    async fn write_offsets(&self, admin: &Admin, positions: &BTreeMap<u32, i64>) -> Result<(), ClientError> {
         let commits: Vec<_> = positions
             .iter()
             .map(|(q, offset)| Commit {
@@ -280,23 +294,47 @@ impl Worker {
                 metadata: "millrace",
             })
             .collect();
-        self.shared.admin.commit(self.consumer.group_id(), &commits).await
+        admin.commit(self.consumer.group_id(), &commits).await
     }
 
-    /// No reader is left: the positions are final.
+    /// No reader is left. What the last ones proposed may still be under way, so the positions are asked for through
+    /// the log, behind it: a new subscription of the same group goes on exactly there.
     async fn delete(&self) {
-        let open = match self.open_sources().await {
-            Ok(open) => open,
+        let ended = async {
+            let open = self.open_sources().await?;
+            let mut positions = BTreeMap::new();
+            for (id, source) in &open {
+                positions.insert(id.source_partition, self.final_position(id, source).await?);
+            }
+            Ok::<_, Trouble>((open, positions))
+        };
+        let (open, positions) = match ended.await {
+            Ok(ended) => ended,
             Err(trouble) => {
                 tracing::warn!(subscription = %self.shared.id, error = %trouble, "could not close its sources");
                 return;
             }
         };
-        let positions = open.iter().map(|(id, source)| (id.source_partition, source.position)).collect();
-        if let Err(error) = self.write_offsets(&positions).await {
+        let admin = self.shared.admin.with_limit(LAST_COMMIT_LIMIT);
+        if let Err(error) = self.write_offsets(&admin, &positions).await {
             tracing::warn!(subscription = %self.shared.id, error = %error, "could not write its last offsets");
         }
         close_sources(&self.shared.handle, open.into_keys()).await;
+    }
+
+    /// A seek of a generation that no source reaches changes nothing and is answered with the position.
+    async fn final_position(&self, id: &SourceId, known: &OpenSource) -> Result<i64, Trouble> {
+        let nothing = SeekSource {
+            source: id.clone(),
+            generation: u32::MAX,
+            position: known.position,
+            missing: 0,
+            reason: SeekReason::Operator,
+        };
+        match self.propose(id, Command::SeekSource(nothing)).await? {
+            Answer::Source(Some((_, position))) => Ok(position),
+            _ => Ok(known.position),
+        }
     }
 }
 
