@@ -124,7 +124,11 @@ impl Server {
             .env("MILLRACE_ADMIN__BIND_ADDRESS", address(self.ports.admin))
             .env("MILLRACE_BIND_ADDRESS", address(self.ports.node))
             .env("MILLRACE_DEFAULT_NUM_PARTITIONS", self.options.partitions.to_string())
-            .env("MILLRACE_LOG_FILTER", std::env::var("MILLRACE_TESTS_LOG").unwrap_or_else(|_| "info".to_owned()))
+            .env(
+                "MILLRACE_LOG_FILTER",
+                std::env::var("MILLRACE_TESTS_LOG").unwrap_or_else(|_| "warn,millrace=info".to_owned()),
+            )
+            .env("MILLRACE_LOG_FORMAT", "compact")
             .env("NO_COLOR", "1");
         if let Some(bootstrap) = &self.options.bootstrap {
             let clusters = format!("[{{name=\"c\",brokers=[\"PLAINTEXT://{bootstrap}\"]}}]");
