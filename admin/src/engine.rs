@@ -97,6 +97,8 @@ pub struct KeyLook {
     pub lock: Option<Lock>,
     /// The one that runs.
     pub holder: Option<Box<Invocation>>,
+    /// Its attempt that runs now.
+    pub attempt: Option<u32>,
     /// The first that wait, in order, at most [`WAITING_MAX`].
     pub waiting: Vec<InvocationId>,
 }

@@ -247,7 +247,7 @@ pub(crate) fn key(object: &ObjectKey, look: &KeyLook) -> Value {
     if let Some(row) = &look.holder {
         holder.insert("target".into(), target_text(&row.target).into());
         holder.insert("status".into(), status(&row.status).into());
-        holder.insert("waits_for".into(), waits_for(lock.holder, row, None, None).into());
+        holder.insert("waits_for".into(), waits_for(lock.holder, row, look.attempt, None).into());
         holder.insert("retry_count".into(), row.retries.failed.into());
         if let Some(error) = &row.last_error {
             holder.insert("last_failure".into(), failure(error));
@@ -258,7 +258,7 @@ pub(crate) fn key(object: &ObjectKey, look: &KeyLook) -> Value {
     set("inbox_length", places.into());
     set("inbox_first", look.waiting.iter().map(InvocationId::to_string).collect());
     let because = match &look.holder {
-        Some(row) => waits_for(lock.holder, row, None, None),
+        Some(row) => waits_for(lock.holder, row, look.attempt, None),
         None => "its holder".to_owned(),
     };
     set("waits_for", if places == 0 { Value::Null } else { format!("{}: {because}", lock.holder).into() });

@@ -86,7 +86,7 @@ impl Engine for Leaders {
 
     async fn key(&self, object: ObjectKey) -> Result<KeyLook, EngineError> {
         let partition = PartitionKey::new(&object.service, object.key.bytes()).partition(self.handle.partitions());
-        self.look(partition, move |store, _| look_at_key(store, &object)).await
+        self.look(partition, move |store, status| look_at_key(store, status, &object)).await
     }
 
     async fn pinned(&self, deployment: DeploymentId, max: usize) -> Result<usize, EngineError> {
@@ -155,7 +155,7 @@ fn line(index: u32, row: &JournalRow) -> JournalLine {
     JournalLine { index, appended_at: row.appended_at, ty, command, bytes }
 }
 
-fn look_at_key(store: &PartitionStore, object: &ObjectKey) -> Result<KeyLook, StoreError> {
+fn look_at_key(store: &PartitionStore, status: &LeaderStatus, object: &ObjectKey) -> Result<KeyLook, StoreError> {
     let Some(lock) = store.get::<Locks>(object)? else { return Ok(KeyLook::default()) };
     let holder = store.get::<Invocations>(&lock.holder)?.map(Box::new);
     let mut waiting = Vec::new();
@@ -166,7 +166,8 @@ fn look_at_key(store: &PartitionStore, object: &ObjectKey) -> Result<KeyLook, St
         waiting.push(id);
         ControlFlow::Continue(())
     })?;
-    Ok(KeyLook { lock: Some(lock), holder, waiting })
+    let attempt = status.running.get(&lock.holder).copied();
+    Ok(KeyLook { lock: Some(lock), holder, attempt, waiting })
 }
 
 struct Page {

@@ -107,7 +107,7 @@ fn a_key_names_what_stands_in_its_way() {
     let object = ObjectKey { service: "Orders".into(), key: "k1".into() };
     assert_eq!(key(&object, &KeyLook::default())["state"], "free");
     let holder = Invocation { last_error: Some(error()), ..row(Status::BackingOff { at: TimestampMs(60_000) }) };
-    let look = KeyLook { lock: Some(lock()), holder: Some(Box::new(holder)), waiting: vec![OTHER] };
+    let look = KeyLook { lock: Some(lock()), holder: Some(Box::new(holder)), attempt: None, waiting: vec![OTHER] };
     let view = key(&object, &look);
     assert_eq!(view["state"], "blocked");
     assert_eq!(view["inbox_length"], 6);
@@ -116,4 +116,13 @@ fn a_key_names_what_stands_in_its_way() {
     assert_eq!(view["unsettled_records"][0]["records"], 7);
     let expected = format!("{HOLDER}: its next attempt at 1970-01-01T00:01:00.000000000Z, after 3 failed (boom)");
     assert_eq!(view["waits_for"], expected);
+}
+
+#[test]
+fn a_key_whose_handler_runs_waits_for_the_handler() {
+    let object = ObjectKey { service: "Orders".into(), key: "k1".into() };
+    let holder = Some(Box::new(row(Status::Running)));
+    let look = KeyLook { lock: Some(lock()), holder, attempt: Some(4), waiting: vec![OTHER] };
+    let expected = format!("{HOLDER}: its handler: attempt 4 is running");
+    assert_eq!(key(&object, &look)["waits_for"], expected);
 }

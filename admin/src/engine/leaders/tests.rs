@@ -70,13 +70,13 @@ fn a_key_shows_its_own_inbox_only() {
     let mut rig = Rig::new();
     let object = ObjectKey { service: "S".into(), key: "k".into() };
     let neighbour = ObjectKey { service: "S".into(), key: "l".into() };
-    assert_eq!(look_at_key(&rig.store, &object).unwrap(), KeyLook::default());
+    assert_eq!(look_at_key(&rig.store, &LeaderStatus::default(), &object).unwrap(), KeyLook::default());
     let lock = Lock { holder: id(1), head: 3, tail: 50, blocked: true, loads: vec![] };
     let target = Target { service: "S".into(), key: "k".into(), ..row(Status::Paused).target };
     rig.put::<Invocations>([(id(1), Invocation { target, ..row(Status::Paused) })]);
     rig.put::<Locks>([(object.clone(), lock.clone())]);
     rig.put::<Inbox>([((object.clone(), 3), id(3)), ((object.clone(), 9), id(9)), ((neighbour, 4), id(4))]);
-    let look = look_at_key(&rig.store, &object).unwrap();
+    let look = look_at_key(&rig.store, &LeaderStatus::default(), &object).unwrap();
     assert_eq!((look.lock, look.waiting), (Some(lock), vec![id(3), id(9)]));
     assert_eq!(look.holder.unwrap().status, Status::Paused);
 }
