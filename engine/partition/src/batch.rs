@@ -55,6 +55,11 @@ impl Batch {
         self.encoder.len() >= BATCH_BYTES_TARGET || self.commands.len() >= BATCH_COMMANDS_MAX
     }
 
+    /// Bytes that it waits with for its place in the log.
+    pub(crate) fn bytes(&self) -> usize {
+        self.payload.as_ref().map_or(self.encoder.len(), Bytes::len)
+    }
+
     /// The bytes for the log. Nothing may be added behind it.
     pub(crate) fn payload(&mut self) -> &Bytes {
         let encoder = &mut self.encoder;

@@ -265,6 +265,8 @@ impl Driver {
                 let _ = self.handle.mailbox(to).force(to, input, 0);
             }
         }
+        // What was taken out of the mailbox and is not in the log yet still takes up memory.
+        self.mailbox.hold(self.leaders.values().map(Leader::backlog_bytes).sum());
         Ok(())
     }
 

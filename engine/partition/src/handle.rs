@@ -246,10 +246,8 @@ impl Handle {
     /// for hints that need no sync of their own.
     pub async fn attempt(&self, attempt: Attempt, lazy: bool, bytes: usize) -> Result<(), ProposeError> {
         let partition = self.owner(attempt.id);
-        let mailbox = self.mailbox(partition);
-        mailbox.room().await;
         let input = Input::Attempt { attempt: Box::new(attempt), lazy };
-        mailbox.force(partition, input, bytes).map_err(|_| ProposeError::Stopped)
+        self.mailbox(partition).push_when_room(partition, input, bytes).await.map_err(|_| ProposeError::Stopped)
     }
 
     /// An attempt is over; nothing of it comes behind this.

@@ -163,6 +163,11 @@ where
         self.building.is_empty() && self.ready.is_empty() && self.in_flight.is_empty()
     }
 
+    /// Bytes of batches that the log has not been given yet.
+    pub fn backlog_bytes(&self) -> usize {
+        self.building.bytes() + self.ready.iter().map(Batch::bytes).sum::<usize>()
+    }
+
     /// What it shows of itself.
     pub fn status(&self) -> LeaderStatus {
         LeaderStatus {
@@ -299,10 +304,9 @@ where
         if self.epoch.is_none() {
             return TimestampMs(u64::MAX);
         }
-        let lazy = match self.building.is_empty() {
-            true => None,
-            false => Some(self.building_since.after(LAZY_MAX_MS)),
-        };
+        // While the log is behind, its reports are what to wait for.
+        let can_append = self.ready.is_empty() && self.in_flight.len() < IN_FLIGHT_MAX;
+        let lazy = (can_append && !self.building.is_empty()).then(|| self.building_since.after(LAZY_MAX_MS));
         let next = [self.timers.next(), lazy].into_iter().flatten();
         next.fold(self.next_cleanup, TimestampMs::min)
     }

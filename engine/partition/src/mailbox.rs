@@ -1,6 +1,9 @@
 //! What reaches a driver: everything that waits is taken in one go, so that one wake-up serves all of it.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use millrace_machine::Answer;
 use millrace_model::{
@@ -8,15 +11,18 @@ use millrace_model::{
     command::{Attempt, Lane, Message},
 };
 use millrace_store::PartitionStore;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
 use crate::{handle::Ended, status::LeaderStatus};
 
 /// Inputs that may wait at a driver before callers are refused.
 pub const INPUTS_MAX: usize = 50_000;
-/// Bytes of payload that may wait at a driver before callers are refused and attempts wait.
+/// Bytes of payload that may wait at a driver before callers are refused: those in its mailbox, and those of the batches
+/// for which the log has no room yet.
 pub const INPUT_BYTES_MAX: usize = 128 << 20;
+/// The same before attempts wait, so that handlers that say a lot leave room for callers.
+pub const ATTEMPT_BYTES_MAX: usize = INPUT_BYTES_MAX / 2;
 
 /// A closure that reads a partition between two batches. It must be quick: the driver waits for it.
 pub type ReadFn = Box<dyn FnOnce(&PartitionStore, &LeaderStatus) + Send>;
@@ -88,9 +94,17 @@ pub enum Input {
 struct Waiting {
     inputs: Vec<(PartitionId, Input)>,
     bytes: usize,
+    /// Bytes that the driver has taken and not given to the log.
+    held: usize,
     /// Anything else happened that the driver should look at: a delivery, a slot, a stop.
     woken: bool,
     closed: bool,
+}
+
+impl Waiting {
+    fn total(&self) -> usize {
+        self.bytes + self.held
+    }
 }
 
 /// A driver's mailbox.
@@ -120,14 +134,41 @@ impl Mailbox {
         self.push(partition, input, bytes, false)
     }
 
+    /// Adds an input of an attempt as soon as there is room for it.
+    pub(crate) async fn push_when_room(&self, partition: PartitionId, input: Input, bytes: usize) -> Result<(), Full> {
+        let mut input = Some(input);
+        loop {
+            // Listens before it looks, so that room made in between is not missed.
+            let mut notified = pin!(self.room.notified());
+            notified.as_mut().enable();
+            {
+                let waiting = self.waiting.lock();
+                if waiting.closed {
+                    return Err(Full::Closed);
+                }
+                if waiting.total() < ATTEMPT_BYTES_MAX {
+                    let input = input.take().expect("added once");
+                    self.add(waiting, partition, input, bytes);
+                    return Ok(());
+                }
+            }
+            notified.await;
+        }
+    }
+
     fn push(&self, partition: PartitionId, input: Input, bytes: usize, refusable: bool) -> Result<(), Full> {
-        let mut waiting = self.waiting.lock();
+        let waiting = self.waiting.lock();
         if waiting.closed {
             return Err(Full::Closed);
         }
-        if refusable && (waiting.inputs.len() >= INPUTS_MAX || waiting.bytes >= INPUT_BYTES_MAX) {
+        if refusable && (waiting.inputs.len() >= INPUTS_MAX || waiting.total() >= INPUT_BYTES_MAX) {
             return Err(Full::Overloaded);
         }
+        self.add(waiting, partition, input, bytes);
+        Ok(())
+    }
+
+    fn add(&self, mut waiting: MutexGuard<'_, Waiting>, partition: PartitionId, input: Input, bytes: usize) {
         let sleeping = waiting.inputs.is_empty() && !waiting.woken;
         waiting.inputs.push((partition, input));
         waiting.bytes += bytes;
@@ -135,20 +176,17 @@ impl Mailbox {
         if sleeping {
             self.wake.notify_one();
         }
-        Ok(())
     }
 
-    /// Waits until there is room again.
-    pub(crate) async fn room(&self) {
-        loop {
-            let notified = self.room.notified();
-            {
-                let waiting = self.waiting.lock();
-                if waiting.closed || waiting.bytes < INPUT_BYTES_MAX {
-                    return;
-                }
-            }
-            notified.await;
+    /// As many bytes wait at the driver, besides those in the mailbox.
+    pub(crate) fn hold(&self, bytes: usize) {
+        let mut waiting = self.waiting.lock();
+        let was_full = waiting.total() >= ATTEMPT_BYTES_MAX;
+        waiting.held = bytes;
+        let is_full = waiting.total() >= ATTEMPT_BYTES_MAX;
+        drop(waiting);
+        if was_full && !is_full {
+            self.room.notify_waiters();
         }
     }
 
@@ -180,12 +218,8 @@ impl Mailbox {
         }
         waiting.woken = false;
         std::mem::swap(&mut waiting.inputs, inputs);
-        let was_full = waiting.bytes >= INPUT_BYTES_MAX;
-        waiting.bytes = 0;
-        drop(waiting);
-        if was_full {
-            self.room.notify_waiters();
-        }
+        // Until the driver says what became of them.
+        waiting.held += std::mem::take(&mut waiting.bytes);
     }
 
     /// Refuses everything from now on; what waits is dropped, which tells its senders.
@@ -198,5 +232,50 @@ impl Mailbox {
         drop(dropped);
         self.room.notify_waiters();
         self.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_model::TimestampMs;
+
+    use super::*;
+
+    const P: PartitionId = PartitionId(0);
+
+    fn input() -> Input {
+        let command = Command::Expire { now: TimestampMs(0), rows: Vec::new() };
+        Input::Propose { command, reply: None }
+    }
+
+    #[test]
+    fn what_the_driver_holds_counts() {
+        let mailbox = Mailbox::default();
+        assert!(mailbox.offer(P, input(), INPUT_BYTES_MAX).is_ok());
+        assert!(mailbox.offer(P, input(), 1).is_err());
+        let mut inputs = Vec::new();
+        mailbox.take(&mut inputs, None);
+        assert!(mailbox.offer(P, input(), 1).is_err(), "taken, and nowhere else yet");
+        mailbox.hold(INPUT_BYTES_MAX);
+        assert!(mailbox.offer(P, input(), 1).is_err(), "in batches that wait");
+        mailbox.hold(INPUT_BYTES_MAX - 1);
+        assert!(mailbox.offer(P, input(), 1).is_ok());
+    }
+
+    #[tokio::test]
+    async fn attempts_wait_while_callers_have_room() {
+        let mailbox = std::sync::Arc::new(Mailbox::default());
+        mailbox.hold(ATTEMPT_BYTES_MAX);
+        let waits = |mailbox: std::sync::Arc<Mailbox>| {
+            tokio::spawn(async move { mailbox.push_when_room(P, input(), ATTEMPT_BYTES_MAX).await.is_ok() })
+        };
+        let (first, second) = (waits(mailbox.clone()), waits(mailbox.clone()));
+        tokio::task::yield_now().await;
+        assert!(!first.is_finished() && mailbox.offer(P, input(), 1).is_ok());
+        mailbox.hold(0);
+        assert!(first.await.unwrap());
+        assert!(!second.is_finished(), "room for one is not room for two");
+        mailbox.close();
+        assert!(!second.await.unwrap());
     }
 }
