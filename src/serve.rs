@@ -28,7 +28,7 @@ use millrace_cluster::{
 };
 use millrace_ingress::IngressConfig;
 use millrace_invoker::{ClientConfig, HttpInvoker, InvokerConfig, InvokerParts};
-use millrace_log::{LocalLog, LocalLogConfig, Loglet};
+use millrace_log::{AdmissionError, LocalLog, LocalLogConfig, Loglet};
 use millrace_model::{Env, PartitionId, TimestampMs, codes, command::AnnounceLeader};
 use millrace_partition::{DriverError, Drivers, Equipment, Handle, LeaderConfig};
 use millrace_store::{PartitionStore, SharedResources, StoreConfig};
@@ -294,7 +294,8 @@ async fn watch_disk(folder: PathBuf, watermark: f64, log: Arc<LocalLog>, handle:
         interval.tick().await;
         let Some(log) = log.upgrade() else { return };
         let used = disk_usage(&folder).unwrap_or(0.0);
-        let now_full = used >= watermark || log.admission().is_err();
+        // A backlog of the log passes by itself, and is the leaders' concern.
+        let now_full = used >= watermark || matches!(log.admission(), Err(AdmissionError::Disk { .. }));
         if now_full != full {
             full = now_full;
             handle.set_storage_full(full);
