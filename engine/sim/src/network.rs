@@ -4,7 +4,10 @@
 //! contract of the log says; what lands does not care whether anybody still waits for it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use millrace_log::{
     Append, AppendError, Applied, Delivery, DeliverySink, LogReader, Loglet, MemoryLog, MemoryWriter, ReadError,
@@ -46,10 +49,21 @@ pub struct NodeLog {
     writer: MemoryWriter,
     accepted: Arc<Mutex<Accepted>>,
     reports: Arc<Reports>,
+    full: AtomicBool,
+}
+
+impl NodeLog {
+    /// Whether there is no room for appends.
+    pub fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
 }
 
 impl Loglet for NodeLog {
     fn append(&self, batch: Append<'_>) -> Result<u16, AppendError> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(AppendError::Backlog { waiting: 0, max: 0 });
+        }
         let numbers = self.writer.append(batch)?;
         let mut accepted = self.accepted.lock().expect("nobody panics with it");
         accepted.count += 1;
@@ -144,7 +158,7 @@ impl Network {
     pub fn connect(&self) -> NodeLog {
         let reports = Arc::<Reports>::default();
         let writer = self.log.writer(Arc::clone(&reports) as _);
-        NodeLog { writer, accepted: Arc::clone(&self.accepted), reports }
+        NodeLog { writer, accepted: Arc::clone(&self.accepted), reports, full: AtomicBool::new(false) }
     }
 
     /// The process is gone; what it appended goes its way.
@@ -197,8 +211,12 @@ impl Network {
         let nameless = fate(|t| t.append_nameless);
         let twice = fate(|t| t.append_twice);
         let reordered = fate(|t| t.append_reordered);
+        let slow = fate(|t| t.append_slow);
         let previous = self.last_landing.get(&leadership).copied().unwrap_or(0);
         let mut at = if faults.is_some() { now + rng.delay(usual) } else { now + rng.between(0, usual) };
+        if slow {
+            at += rng.between(100, 1500);
+        }
         if reordered {
             at += rng.between(0, 10 * usual);
         } else {

@@ -56,6 +56,10 @@ pub struct Tuning {
     pub append_twice: u64,
     /// Of an append: it lands out of order.
     pub append_reordered: u64,
+    /// Of an append: it takes long.
+    pub append_slow: u64,
+    /// Of a turn of a driver: the log has no room.
+    pub log_full: u64,
     /// Mean time between crashes of nodes, between nominations of a second leader.
     pub crash_every_ms: u64,
     /// See above.
@@ -108,6 +112,8 @@ impl Tuning {
             append_nameless: log(rng),
             append_twice: log(rng),
             append_reordered: log(rng),
+            append_slow: log(rng),
+            log_full: log(rng),
             crash_every_ms: rng.between(800, 6_000),
             depose_every_ms: rng.between(500, 5_000),
             handler_crash: rng.below(25),

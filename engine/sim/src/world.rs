@@ -8,7 +8,7 @@ use millrace_partition::{Input, Store, Surroundings};
 use crate::{
     attempt::Attempt,
     broker::Broker,
-    checker::{Checker, Violation},
+    checker::{Checker, Invariant, Violation},
     client::Client,
     network::{Leadership, Network, NetworkEvent},
     node::{Node, Replica, leader_error},
@@ -260,12 +260,14 @@ impl World {
                 continue;
             };
             let leadership = leading.leadership;
+            log.set_full(self.faulty && leading.leader.leads() && self.rng.chance(self.tuning.log_full));
             let around = Surroundings { log, invoker: &*node.invoker, board: &node.board };
             let mut over = None;
             while let (None, Some(delivery)) = (over, leading.deliveries.pop_front()) {
                 over = leading.leader.on_delivery(&delivery, &around).map_err(leader_error)?;
             }
             if let Some(over) = over {
+                log.set_full(false);
                 self.trace.add(self.now, format_args!("{leadership:?} of {partition} is over: {over:?}"));
                 self.commits(id, partition)?;
                 self.retire(id, partition)?;
@@ -278,7 +280,14 @@ impl World {
             leading.leader.on_time(now).map_err(leader_error)?;
             leading.leader.flush(around.log).map_err(leader_error)?;
             leading.leader.start_attempts(around.invoker).map_err(leader_error)?;
-            next_time = next_time.min(leading.leader.next_time().0);
+            log.set_full(false);
+            let wants = leading.leader.next_time().0;
+            if wants <= self.now {
+                let what = format!("{leadership:?} of {partition} wants to be woken at {wants}, which is over");
+                return Err(Violation::new(Invariant::Engine, what));
+            }
+            // The driver looks around every five seconds, whatever the leader wants.
+            next_time = next_time.min(wants).min(self.now + 5_000);
             let outgoing = leading.leader.take_outgoing();
             self.plan_appends(leadership);
             for (to, input) in outgoing {
