@@ -1,14 +1,14 @@
 //! What comes from outside: crashes, rival leaders, new work, operators, a broker that forgets.
 
-use std::{collections::btree_map::Entry, ops::ControlFlow};
+use std::collections::btree_map::Entry;
 
 use millrace_log::Loglet;
 use millrace_model::{
     Command, InvocationId, PartitionId, PartitionKey, TimestampMs,
-    command::TerminateMode,
+    command::{SeekReason, SeekSource, TerminateMode},
     invocation::{Invocation, Source, Status},
     key::idempotent_invocation,
-    table::Invocations,
+    table::{Ended, Invocations, Sources},
 };
 use millrace_partition::Input;
 
@@ -19,6 +19,7 @@ use crate::{
     node::Replica,
     program::Program,
     reader::Reader,
+    store::rows,
     world::{Chaos, Event, World},
 };
 
@@ -296,13 +297,7 @@ impl World {
 
     /// Active invocations of a partition.
     pub fn active(&self, partition: PartitionId) -> Vec<(InvocationId, Invocation)> {
-        let mut rows = Vec::new();
-        let all = self.check.view(partition).scan::<Invocations>(None, &mut |id, row| {
-            rows.push((id, row));
-            ControlFlow::Continue(())
-        });
-        all.expect("the machine wrote these rows");
-        rows
+        rows::<Invocations>(self.check.view(partition))
     }
 
     fn operate(&mut self) {
@@ -310,17 +305,27 @@ impl World {
             return;
         }
         let partition = PartitionId(self.rng.below(u64::from(self.tuning.partitions)) as u16);
-        let active = self.active(partition);
-        if active.is_empty() {
-            return;
-        }
-        let (id, _) = active[self.rng.index(active.len())];
         let now = TimestampMs(self.now);
-        let command = match self.rng.below(4) {
-            0 => Command::Terminate { id, mode: TerminateMode::Kill, now },
-            1 => Command::Terminate { id, mode: TerminateMode::Cancel, now },
-            2 => Command::Pause { id, now },
-            _ => Command::Resume { id, now },
+        let kind = self.rng.below(7);
+        let view = self.check.view(partition);
+        let command = if kind < 4 {
+            let active = self.active(partition);
+            let Some((id, _)) = self.rng.pick(&active).cloned() else { return };
+            match kind {
+                0 => Command::Terminate { id, mode: TerminateMode::Kill, now },
+                1 => Command::Terminate { id, mode: TerminateMode::Cancel, now },
+                2 => Command::Pause { id, now },
+                _ => Command::Resume { id, now },
+            }
+        } else if kind < 6 {
+            let Some((id, _)) = self.rng.pick(&rows::<Ended>(view)).cloned() else { return };
+            self.purged.insert(id);
+            if kind == 4 { Command::Purge { id, now } } else { Command::PurgeJournal { id, now } }
+        } else {
+            let Some((source, row)) = self.rng.pick(&rows::<Sources>(view)).cloned() else { return };
+            let position = (row.position + 2 - self.rng.below(8) as i64).max(0);
+            let reason = SeekReason::Operator;
+            Command::SeekSource(SeekSource { source, generation: row.generation, position, missing: 0, reason })
         };
         self.order(partition, command);
     }

@@ -39,6 +39,11 @@ impl Rng {
         self.below(len as u64) as usize
     }
 
+    /// One of them, if there is any.
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+        if of.is_empty() { None } else { Some(&of[self.index(of.len())]) }
+    }
+
     /// True `per_mille` times in a thousand.
     pub fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille

@@ -157,6 +157,7 @@ impl World {
             match ended.iter().find(|(of, _)| *of == id).map(|(_, row)| &row.result) {
                 // Killed before it had started: nothing is kept, and another call may have come in its place.
                 _ if matches!(&client.result, Some(Completion::Failure(failure)) if failure.code == 409) => {}
+                _ if self.purged.contains(&id) => {}
                 None if self.tuning.operators > 0 => {}
                 None => return Err(Violation::new(Invariant::Durable, format!("the accepted call {id} is gone"))),
                 Some(kept) => {
@@ -170,9 +171,11 @@ impl World {
         for node in 0..self.nodes.len() {
             for partition in self.partitions() {
                 let budget = self.nodes[node].board.budget(partition, SUBSCRIPTION);
-                let epoch = self.check.applied(partition).epoch;
+                let applied = self.check.applied(partition);
                 let leading = self.nodes[node].leading(partition);
-                if leading.is_some_and(|leading| leading.leader.status().epoch == epoch) && budget != Budget::ZERO {
+                if leading.is_some_and(|leading| Store::applied(leading.leader.store()) == applied)
+                    && budget != Budget::ZERO
+                {
                     return Err(Violation::new(Invariant::Drain, format!("{partition} shows {budget:?}")));
                 }
             }

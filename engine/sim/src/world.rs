@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millrace_model::{PartitionId, TimestampMs, command::Lane};
+use millrace_model::{InvocationId, PartitionId, TimestampMs, command::Lane};
 use millrace_partition::{Input, Store, Surroundings};
 
 use crate::{
@@ -80,6 +80,8 @@ pub struct World {
     pub broker: Broker,
     pub records_left: u64,
     pub clients: Vec<Client>,
+    /// What operators removed.
+    pub purged: BTreeSet<InvocationId>,
     unanswered: BTreeSet<(Leadership, PartitionId, Lane, u64)>,
     pub check: Checker,
 }
@@ -113,6 +115,7 @@ impl World {
             broker: Broker::new(tuning.source_partitions),
             records_left: tuning.records,
             clients: Vec::new(),
+            purged: BTreeSet::new(),
             unanswered: BTreeSet::new(),
             check,
             tuning,
