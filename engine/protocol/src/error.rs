@@ -51,7 +51,7 @@ impl Coded for ProtocolError {
         match self {
             Self::TooLarge { .. } => codes::RT0003,
             Self::Custom { .. } | Self::BadId { .. } => codes::RT0017,
-            Self::AwaitTooLarge { .. } => codes::ENG0002,
+            Self::AwaitTooLarge { .. } => codes::RT0025,
             Self::ClosedEarly => codes::RT0010,
             Self::UnknownType { .. }
             | Self::Malformed { .. }

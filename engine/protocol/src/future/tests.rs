@@ -109,7 +109,9 @@ fn nesting_is_bounded() {
     assert_eq!(deep.resolve(|_| None), Resolution::Pending);
     for levels in [AWAIT_DEPTH_MAX + 1, 5000] {
         let result = AwaitTree::from_future(AWAITING_ON, &nest(levels));
-        assert!(matches!(result, Err(ProtocolError::AwaitTooLarge { .. })));
+        let error = result.expect_err("too large");
+        assert!(matches!(error, ProtocolError::AwaitTooLarge { .. }));
+        assert_eq!(millrace_model::Coded::code(&error).id, "RT0025");
     }
     let mut suspension = bytes::BytesMut::new();
     put_bytes_field(4, &nest(AWAIT_DEPTH_MAX), &mut suspension);
