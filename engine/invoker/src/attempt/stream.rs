@@ -46,6 +46,9 @@ const FIRST_BYTES: usize = 16 << 10;
 const LINGER: Duration = Duration::from_millis(100);
 /// What a handler was sent so long ago it has looked at.
 const SETTLED: Duration = Duration::from_millis(100);
+/// So much of a message that is not whole yet is a sign of life. Single bytes now and then are not: they would hold a
+/// place for ever.
+const PROGRESS_BYTES: usize = 16 << 10;
 /// Feed entries that wait for the replay.
 const BACKLOG_MAX: usize = FEED_MAX;
 
@@ -140,6 +143,8 @@ pub(super) struct Stream<'a> {
     held_since: Option<Instant>,
     /// Bytes of a message that is not whole yet.
     incomplete: usize,
+    /// Bytes received since the last sign of life.
+    progress: usize,
     /// As many have room in the node's budget.
     pub(super) memory: usize,
     timer: Pin<&'a mut Sleep>,
@@ -186,6 +191,7 @@ impl<'a> Stream<'a> {
             last_received: now,
             held_since: None,
             incomplete: 0,
+            progress: 0,
             memory,
             timer,
             sent_bytes: 0,
@@ -353,15 +359,21 @@ impl<'a> Stream<'a> {
         self.received_bytes += length as u64;
         self.incomplete += length;
         self.session.on_bytes(data);
+        self.progress += length;
         let seen = self.fed_settled;
+        let mut alive = self.progress >= PROGRESS_BYTES;
         while let Some(event) = self.session.next_event().map_err(|error| Step::Failed(error.into()))? {
             // What is left is less than what came last.
             self.incomplete = length;
+            alive = true;
             self.warn_of_size(&event);
             self.plan.on_event(event, seen, now, &self.around.who).map_err(Step::Failed)?;
         }
         self.exchange.consumed(length);
-        self.active();
+        if alive {
+            self.progress = 0;
+            self.active();
+        }
         if self.incomplete > self.memory {
             return Err(Step::Memory(self.incomplete));
         }

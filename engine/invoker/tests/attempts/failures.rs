@@ -319,6 +319,27 @@ async fn every_frame_restarts_the_clock() {
 }
 
 #[tokio::test]
+async fn a_byte_now_and_then_is_no_frame() {
+    let endpoint = Endpoint::start(|mut call: Call| async move {
+        call.accept();
+        call.replay().await;
+        call.send(Bytes::from_static(&[4, 1, 0, 0, 0, 1, 0, 0]));
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        while call.stream().send_data(Bytes::from_static(&[0]), false).is_ok() {
+            ticks.tick().await;
+        }
+    })
+    .await;
+    let mut setup = Setup::new(endpoint.uri());
+    setup.policy.inactivity_timeout = Duration::from_millis(150);
+    setup.policy.abort_timeout = Duration::from_millis(150);
+    let node = setup.start();
+    let id = node.run_new().await;
+    let (_, error, _) = node.leader.failure(id);
+    assert_eq!(error.code.as_str(), "RT0001");
+}
+
+#[tokio::test]
 async fn a_reset_stream_fails_alone() {
     let (ready, mut waits) = mpsc::channel(1);
     let release = Arc::new(tokio::sync::Notify::new());
