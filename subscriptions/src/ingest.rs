@@ -1,5 +1,7 @@
 //! From records to invocations. Pure: everything that varies is given.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use bytes::Bytes;
 use millrace_cluster::meta::options::NullKey;
@@ -15,6 +17,9 @@ use millrace_model::{
 
 /// Key, value and headers of one record. What is larger cannot be an invocation's input.
 pub const RECORD_BYTES_MAX: usize = 32 << 20;
+
+/// Longest name of a header that a handler sees: maps of HTTP headers end at 64 KiB, and `-bin` may follow.
+const HEADER_NAME_MAX: usize = 60 << 10;
 
 /// Where the records of a subscription go, from the metadata of this moment.
 #[derive(Clone, Debug)]
@@ -103,7 +108,7 @@ pub fn plan(reading: &Reading<'_>, sink: &Sink, record: &Record, random: &mut dy
 }
 
 /// Where the record came from, then its own headers in their order. A value that is not UTF-8 comes as base64 under
-/// `<name>-bin`; a header whose name is not UTF-8 breaks Kafka's rules and is left out.
+/// `<name>-bin`. A name that HTTP does not allow is percent-encoded, see [`header_name`].
 fn headers(reading: &Reading<'_>, record: &Record) -> Vec<Header> {
     const NAMES: [Text; 6] = [
         Text::constant("restate.subscription.id"),
@@ -127,14 +132,32 @@ fn headers(reading: &Reading<'_>, record: &Record) -> Vec<Header> {
         headers.push(Header { name: key, value: base64(bytes) });
     }
     for header in &record.headers {
-        let Ok(name) = header.name_str() else { continue };
+        let Some(name) = header_name(&header.name) else { continue };
         let value = header.value.clone().unwrap_or_default();
         headers.push(match Text::from_utf8(value.clone()) {
-            Some(value) => Header { name: name.into(), value },
+            Some(value) => Header { name: (&*name).into(), value },
             None => Header { name: format!("{name}-bin").into(), value: base64(&value) },
         });
     }
     headers
+}
+
+/// The name under which a handler sees a header. SDKs keep headers in maps of HTTP headers, and some fail the whole
+/// invocation over a name that is none: so every byte that a token of HTTP cannot have is percent-encoded, and the
+/// others stay. `None`: no name at all, or a longer one than such maps take.
+fn header_name(name: &[u8]) -> Option<Cow<'_, str>> {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let name = match std::str::from_utf8(name) {
+        Ok(name) if name.bytes().all(|byte| is_token(&byte)) => Cow::Borrowed(name),
+        _ => Cow::Owned(name.iter().fold(String::with_capacity(name.len() + 8), |mut encoded, byte| {
+            match is_token(byte) {
+                true => encoded.push(char::from(*byte)),
+                false => encoded.push_str(&format!("%{byte:02X}")),
+            }
+            encoded
+        })),
+    };
+    (!name.is_empty() && name.len() <= HEADER_NAME_MAX).then_some(name)
 }
 
 #[cfg(test)]
@@ -245,5 +268,20 @@ mod tests {
             ]
         );
         assert_eq!(new.traceparent.as_deref(), Some("00-x"));
+    }
+
+    #[test]
+    fn header_names_are_tokens_of_http() {
+        for (name, expected) in [
+            (&b"tenant-Id.1"[..], Some("tenant-Id.1")),
+            (b"with space", Some("with%20space")),
+            ("\u{e9}t\u{e9}".as_bytes(), Some("%C3%A9t%C3%A9")),
+            (b"\xff:", Some("%FF%3A")),
+            (b"100%", Some("100%")),
+            (b"", None),
+            (&[b'n'; HEADER_NAME_MAX + 1], None),
+        ] {
+            assert_eq!(header_name(name).as_deref(), expected, "{name:?}");
+        }
     }
 }
