@@ -18,6 +18,9 @@ impl OptionCheck for LibrdkafkaOptions {
     }
 
     fn cluster(&self, properties: &BTreeMap<String, String>) -> Vec<OptionFault> {
-        faults(properties, Origin::Api)
+        // Through the API the address of a cluster is one of its properties; the connector takes it apart from them.
+        let is_address = |key: &String| matches!(key.as_str(), "bootstrap.servers" | "metadata.broker.list");
+        let others = properties.iter().filter(|(key, _)| !is_address(key));
+        faults(&others.map(|(key, value)| (key.clone(), value.clone())).collect(), Origin::Api)
     }
 }
