@@ -16,18 +16,46 @@ fn moment(dice: &mut StdRng) -> Duration {
     Duration::from_millis(dice.random_range(20..700))
 }
 
-/// Writes in as many parts as there are kills and one more, each kill somewhere in the middle of a part's work.
-async fn survive_kills(scene: &mut Scene, topic: &str, events: &[Event], kills: usize, dice: &mut StdRng) {
+/// Ends the server in one of several ways and lets it serve again.
+async fn end(server: &mut Server, dice: &mut StdRng) {
+    match dice.random_range(0..4) {
+        0 => assert!(server.stop().success(), "the server did not stop by itself"),
+        1 => {
+            // Again while it still recovers.
+            server.kill();
+            server.spawn();
+            pause(Duration::from_millis(dice.random_range(0..150))).await;
+            server.kill();
+        }
+        _ => server.kill(),
+    }
+    server.start_again().await;
+}
+
+/// Writes in as many parts as there are ends and one more, each end somewhere in the middle of a part's work.
+async fn survive(scene: &mut Scene, topic: &str, events: &[Event], ends: usize, dice: &mut StdRng) {
     let producer = scene.kafka.producer().await;
-    for (n, part) in events.chunks(events.len().div_ceil(kills + 1)).enumerate() {
-        let (_, ()) = tokio::join!(produce(&producer, topic, part), async {
-            if n < kills {
+    for (n, part) in events.chunks(events.len().div_ceil(ends + 1)).enumerate() {
+        tokio::join!(produce(&producer, topic, part), async {
+            if n < ends {
                 pause(moment(dice)).await;
-                scene.server.kill();
-                scene.server.start_again().await;
+                end(&mut scene.server, dice).await;
             }
         });
     }
+}
+
+/// Every record is settled, and nothing is left over of what was counted on the way.
+async fn drained(server: &Server, id: &str, events: &[Event]) {
+    let wanted = events.len() as u64;
+    let is_drained = |shown: &Value| {
+        let budget = |what: &str| shown["status"]["budget"][what].as_u64();
+        ["ready_records", "ready_bytes", "held_records", "held_bytes"].into_iter().all(|what| budget(what) == Some(0))
+            && count(shown, "records") == wanted
+            && state(shown) == "running"
+    };
+    let shown = server.until_subscription(id, "all is settled", is_drained).await;
+    assert_eq!((count(&shown, "rejected"), count(&shown, "missing")), (0, 0), "{shown:#}");
 }
 
 #[tokio::test]
@@ -37,11 +65,12 @@ async fn every_key_has_exactly_its_records_in_order_across_kills_of_the_server()
     let mut scene = Scene::with(&[("FAIL_PERCENT", "5")], |options| options.partitions(8)).await;
     allow_failures(&scene.server);
     let topic = scene.kafka.topic("kills", 8).await;
-    scene.server.subscribe(&topic, "Events/on", &[EARLIEST]).await;
+    let id = scene.server.subscribe(&topic, "Events/on", &[EARLIEST]).await;
     // Placed by the key like Kafka's own clients do.
     let events = turns(keys, records / keys, |_| None);
-    survive_kills(&mut scene, &topic, &events, kills, &mut dice).await;
+    survive(&mut scene, &topic, &events, kills, &mut dice).await;
     settled(&scene.server, "Events", &events).await;
+    drained(&scene.server, &id, &events).await;
 }
 
 #[tokio::test]
@@ -52,10 +81,13 @@ async fn every_key_has_exactly_its_records_in_order_when_they_are_shuffled() {
     allow_failures(&scene.server);
     // Not a multiple of the engine's partitions, and the keys are anywhere.
     let topic = scene.kafka.topic("shuffled", 7).await;
-    scene.server.subscribe(&topic, "Events/on", &[EARLIEST]).await;
+    // Budgets so small that sources are paused all the time, by both of them.
+    let options = [EARLIEST, ("millrace.ready-records", "40"), ("millrace.held-records", "60")];
+    let id = scene.server.subscribe(&topic, "Events/on", &options).await;
     let events = turns(keys, records / keys, |key| Some((key % 7) as i32));
-    survive_kills(&mut scene, &topic, &events, kills, &mut dice).await;
+    survive(&mut scene, &topic, &events, kills, &mut dice).await;
     settled(&scene.server, "Events", &events).await;
+    drained(&scene.server, &id, &events).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,5 +118,5 @@ async fn every_key_has_exactly_its_records_in_order_across_restarts_of_the_broke
         });
     }
     settled(&server, "Events", &events).await;
-    server.until_subscription(&id, "it runs again", |shown| state(shown) == "running").await;
+    drained(&server, &id, &events).await;
 }

@@ -70,6 +70,110 @@ async fn the_handler_sees_the_records_bytes_headers_and_where_it_came_from() {
     assert_eq!(raw(&scene.server, "k").await, value);
 }
 
+/// Kafka takes any bytes for names and values of headers, and no SDK may stumble over them: the record would be retried
+/// for ever and hold up its key.
+async fn odd_headers_reach(language: &str) {
+    let kafka = Kafka::shared();
+    let service = Service::start(language);
+    let server = Server::start(ServerOptions::kafka(kafka.bootstrap())).await;
+    server.register(&service).await;
+    let topic = kafka.topic("odd-headers", 1).await;
+    let id = server.subscribe(&topic, "Events/onRaw", &[EARLIEST]).await;
+    let long = "v".repeat(100_000);
+    let headers: &[(&str, Option<&[u8]>)] = &[
+        ("plain", Some(b"1")),
+        ("With Space", Some(b"2")),
+        ("\u{e9}t\u{e9}", Some(b"3")),
+        ("", Some(b"4")),
+        ("new\nline: x", Some(b"5")),
+        ("value", Some(b"a\r\nb\x00c")),
+        ("umlaut", Some("\u{fc}".as_bytes())),
+        ("long", Some(long.as_bytes())),
+        ("content-type", Some(b"no type at all")),
+        ("content-length", Some(b"99")),
+        (":path", Some(b"/")),
+        ("traceparent", Some(b"nonsense")),
+        ("plain", Some(b"6")),
+    ];
+    let record =
+        OutRecord { topic: &topic, key: Some(b"k"), value: Some(b"x"), headers, timestamp_ms: None, partition: None };
+    let plain = OutRecord { headers: &[], key: Some(b"after"), ..record };
+    kafka.produce([record, plain]).await;
+    until_headers(&server, "after").await;
+    let headers = until_headers(&server, "k").await;
+    assert!(["1", "6"].iter().any(|value| headers["plain"] == *value), "{headers:#}");
+    assert_eq!(headers["long"], long.as_str());
+    assert!(headers["With%20Space"] == "2" || headers["with%20space"] == "2", "{headers:#}");
+    let done = |shown: &Value| shown["status"]["budget"]["ready_records"] == 0;
+    server.until_subscription(&id, "both are handled", done).await;
+}
+
+#[tokio::test]
+async fn odd_headers_reach_a_rust_handler() {
+    odd_headers_reach("rust").await;
+}
+
+#[tokio::test]
+async fn odd_headers_reach_a_typescript_handler() {
+    odd_headers_reach("typescript").await;
+}
+
+#[tokio::test]
+async fn odd_headers_reach_a_python_handler() {
+    odd_headers_reach("python").await;
+}
+
+#[tokio::test]
+async fn any_utf8_key_is_an_object_key() {
+    let scene = Scene::new().await;
+    let topic = scene.kafka.topic("odd-keys", 1).await;
+    let id = scene.server.subscribe(&topic, "Counter/add", &[EARLIEST]).await;
+    let long = "k".repeat(70_000);
+    let keys = ["a/b", "a b", "\u{0}", "\u{1f980}", "%2F", "", long.as_str()];
+    let records = keys.iter().map(|key| OutRecord {
+        topic: &topic,
+        key: Some(key.as_bytes()),
+        value: Some(b"2"),
+        ..OutRecord::default()
+    });
+    scene.kafka.produce(records).await;
+    let done = |shown: &Value| count(shown, "records") == 7 && shown["status"]["budget"]["ready_records"] == 0;
+    scene.server.until_subscription(&id, "all are handled", done).await;
+    for path in ["a%2Fb", "a%20b", "%00", "%F0%9F%A6%80", "%252F"] {
+        eventually(PATIENCE, path, async || {
+            let count = scene.server.query(&format!("Counter/{path}/get")).await?;
+            ensure!(count == 2, "{count}");
+            Ok(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn large_records_are_handled_and_those_beyond_the_limit_rejected() {
+    let scene = Scene::new().await;
+    scene.server.allow("records were rejected");
+    scene.server.allow("message of a handler"); // Above `message-size-warning`.
+    let topic = support::unique("large");
+    let limit = [("max.message.bytes", "40000000")];
+    scene.kafka.admin().await.create_topic(&topic, 1, 1, &limit).await.unwrap();
+    let id = scene.server.subscribe(&topic, "Events/onRaw", &[EARLIEST]).await;
+    let options = [("message.max.bytes".to_owned(), "40000000".to_owned())].into_iter().collect();
+    let producer = Producer::start(&scene.kafka.cluster(), &options).await.unwrap();
+    for (key, size) in [("one", 1 << 20), ("nine", 9 << 20), ("beyond", 33 << 20), ("small", 1)] {
+        let value = vec![b'v'; size];
+        let record =
+            OutRecord { topic: &topic, key: Some(key.as_bytes()), value: Some(&value), ..OutRecord::default() };
+        support::produce(&producer, [record]).await;
+    }
+    let done = |shown: &Value| count(shown, "records") == 3 && count(shown, "rejected") == 1;
+    scene.server.until_subscription(&id, "three and one", done).await;
+    for (key, size) in [("one", 1 << 20), ("nine", 9 << 20), ("small", 1)] {
+        until_headers(&scene.server, key).await;
+        assert_eq!(raw(&scene.server, key).await.len(), size);
+    }
+}
+
 #[tokio::test]
 async fn a_tombstone_is_an_empty_input() {
     let scene = Scene::new().await;

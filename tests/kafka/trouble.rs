@@ -75,3 +75,33 @@ async fn records_wait_for_a_service_that_is_down_and_are_handled_in_order_when_i
     scene.service.start_again();
     settled(&scene.server, "Events", &events).await;
 }
+
+/// A cluster that is made through the API, with an address that is wrong at first.
+#[tokio::test]
+async fn a_subscription_follows_its_cluster_when_that_is_changed() {
+    let scene = Scene::new().await;
+    scene.server.allow("subscription is held up");
+    scene.server.allow("kafka client");
+    let topic = scene.kafka.topic("cluster", 1).await;
+    let properties = |bootstrap: &str| json!({ "properties": { "bootstrap.servers": bootstrap } });
+    let mut made = properties(&format!("127.0.0.1:{}", support::free_port()));
+    made["name"] = json!("late");
+    scene.server.admin.post("/kafka-clusters", &made).await.unwrap().ok().unwrap();
+    let body = json!({
+        "source": format!("kafka://late/{topic}"),
+        "sink": "service://Events/on",
+        "options": { "auto.offset.reset": "earliest" },
+    });
+    let answer = scene.server.admin.post("/subscriptions", &body).await.unwrap().ok().unwrap().json().unwrap();
+    let id = answer["id"].as_str().unwrap();
+    let events: Vec<_> = (0..5).map(|seq| Event::at(0, "k", seq)).collect();
+    produce(&scene.kafka.producer().await, &topic, &events).await;
+    scene.server.until_subscription(id, "nobody is there", |shown| code(shown) == "SUB0002").await;
+    let right = properties(scene.kafka.bootstrap());
+    scene.server.admin.patch("/kafka-clusters/late", &right).await.unwrap().ok().unwrap();
+    settled(&scene.server, "Events", &events).await;
+    // Without its cluster it stands still, says so, and can be deleted.
+    scene.server.admin.delete("/kafka-clusters/late?force=true").await.unwrap().ok().unwrap();
+    scene.server.until_subscription(id, "it has no cluster", |shown| code(shown) == "META0009").await;
+    scene.server.unsubscribe(id).await;
+}
