@@ -127,8 +127,8 @@ impl Tuning {
             clients: rng.between(3, 15) as usize,
             source_partitions: rng.between(1, 4) as u32,
             ready_max: rng.between(3, 40) as i64,
-            broker_faults: rng.below(4) * 60,
-            operators: rng.below(3) * 120,
+            broker_faults: rng.below(4) * 150,
+            operators: rng.below(3) * 300,
             trims: rng.chance(400),
         }
     }
