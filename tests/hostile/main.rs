@@ -1,0 +1,12 @@
+//! Garbage on every port, in every answer of a deployment and in every discovery document (invariant 8): an error with a
+//! code, nothing lost, nobody else disturbed, bounded memory.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bodies;
+mod deployments;
+mod discovery;
+mod flood;
+mod ports;
+mod wire;
