@@ -16,9 +16,10 @@ fn moment(dice: &mut StdRng) -> Duration {
     Duration::from_millis(dice.random_range(20..700))
 }
 
-/// Ends the server in one of several ways and lets it serve again.
-async fn end(server: &mut Server, dice: &mut StdRng) {
-    match dice.random_range(0..4) {
+/// Ends the server, or the services, in one of several ways and lets them serve again.
+async fn end(scene: &mut Scene, dice: &mut StdRng) {
+    let server = &mut scene.server;
+    match dice.random_range(0..5) {
         0 => assert!(server.stop().success(), "the server did not stop by itself"),
         1 => {
             // Again while it still recovers.
@@ -26,6 +27,11 @@ async fn end(server: &mut Server, dice: &mut StdRng) {
             server.spawn();
             pause(Duration::from_millis(dice.random_range(0..150))).await;
             server.kill();
+        }
+        2 => {
+            scene.service.kill();
+            pause(moment(dice) / 4).await;
+            return scene.service.start_again();
         }
         _ => server.kill(),
     }
@@ -39,7 +45,7 @@ async fn survive(scene: &mut Scene, topic: &str, events: &[Event], ends: usize, 
         tokio::join!(produce(&producer, topic, part), async {
             if n < ends {
                 pause(moment(dice)).await;
-                end(&mut scene.server, dice).await;
+                end(scene, dice).await;
             }
         });
     }

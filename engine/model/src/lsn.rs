@@ -61,4 +61,3 @@ impl Applied {
     /// Nothing is applied.
     pub const NONE: Applied = Applied { lsn: Lsn::NONE, epoch: LeaderEpoch::ANNOUNCE, number: 0, crc: 0 };
 }
-
