@@ -1,9 +1,10 @@
 //! Handlers of the real SDKs behind the real binary: one function per promise in `promises/`, run for each language, each
-//! way to speak to a service and each version of the service protocol.
+//! way to speak to a service and each version of the service protocol. Operators' verbs are in `lifecycle/`.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod lifecycle;
 mod promises;
 mod stage;
 
