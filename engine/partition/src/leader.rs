@@ -345,6 +345,15 @@ where
         Ok(())
     }
 
+    /// A retention that ends before where the next clean-up would begin: it was proposed long ago, or is short.
+    fn note_expiries(&mut self, changes: &table::Changes) {
+        if let Some(from) = &self.cleanup_from
+            && <Expiries as table::Table>::changes(changes).range(..from).any(|(_, row)| row.is_some())
+        {
+            self.cleanup_from = None;
+        }
+    }
+
     fn scan<T: table::Table>(
         &self,
         from: Option<&T::Key>,
@@ -486,6 +495,7 @@ where
         let outcome = txn.finish().map_err(LeaderError::store)?;
         self.census.note(&self.store, &outcome.changes).map_err(LeaderError::store)?;
         self.store.commit(&outcome.changes, applied).map_err(LeaderError::store)?;
+        self.note_expiries(&outcome.changes);
         for hook in batch.hooks {
             self.tell(hook, &mut answers)?;
         }
