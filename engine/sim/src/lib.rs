@@ -31,4 +31,5 @@ mod world;
 
 pub use checker::{Invariant, Violation};
 pub use run::{Report, run};
+pub use store::{SimStore, rows};
 pub use tuning::Mutation;
