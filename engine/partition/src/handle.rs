@@ -5,14 +5,15 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
-use millrace_machine::{Answer, Refusal};
+use millrace_machine::{Answer, Refusal, StateView};
 use millrace_model::{
     Command, InvocationId, PartitionId, SubscriptionId, TimestampMs,
     codes::{self, Code, Coded},
-    command::{Attempt, Known, TerminateMode},
+    command::{Attempt, Known, Lane, TerminateMode},
     invocation::NewInvocation,
     journal::Completion,
     source::Budget,
+    table::{OutboxLanes, Received},
 };
 use millrace_store::PartitionStore;
 use tokio::sync::oneshot;
@@ -184,13 +185,52 @@ impl Handle {
 
     /// Resolves when the invocation has ended; `None` if it is not known.
     pub async fn attach(&self, id: InvocationId) -> Result<Option<Ended>, ProposeError> {
+        match self.attach_once(id).await? {
+            None if self.wait_for_messages(self.owner(id)).await? => self.attach_once(id).await,
+            ended => Ok(ended),
+        }
+    }
+
+    async fn attach_once(&self, id: InvocationId) -> Result<Option<Ended>, ProposeError> {
         let (reply, ended) = oneshot::channel();
         self.offer(self.owner(id), Input::Attach { id, reply }, 0)?;
         ended.await.map_err(|_| ProposeError::Unknown)
     }
 
+    /// The read barrier of "not found" (DESIGN.md section 4, item 7): a handler may know an id whose invocation is still
+    /// on its way. Resolves when `owner` has received what the other partitions had for it when this was called; `false`
+    /// if there was nothing, so that looking again is of no use.
+    async fn wait_for_messages(&self, owner: PartitionId) -> Result<bool, ProposeError> {
+        let mut sent = Vec::new();
+        for from in (0..self.0.partitions).map(PartitionId).filter(|from| *from != owner) {
+            for lane in [Lane::Control, Lane::Events] {
+                let ends = self.read(from, move |store, _| store.get::<OutboxLanes>(&(owner, lane))).await?;
+                match ends.map_err(|_| ProposeError::Unknown)? {
+                    Some(ends) if ends.first < ends.next => sent.push(((from, lane), ends.next - 1)),
+                    _ => {}
+                }
+            }
+        }
+        let any = !sent.is_empty();
+        while let Some((lane, last)) = sent.last().copied() {
+            // Each look takes a turn of the driver, which is what moves messages.
+            let seen = self.read(owner, move |store, _| store.get::<Received>(&lane)).await?;
+            if seen.map_err(|_| ProposeError::Unknown)?.unwrap_or(0) >= last {
+                sent.pop();
+            }
+        }
+        Ok(any)
+    }
+
     /// The result, if it is there.
     pub async fn output(&self, id: InvocationId) -> Result<Output, ProposeError> {
+        match self.output_once(id).await? {
+            Output::NotFound if self.wait_for_messages(self.owner(id)).await? => self.output_once(id).await,
+            output => Ok(output),
+        }
+    }
+
+    async fn output_once(&self, id: InvocationId) -> Result<Output, ProposeError> {
         let seen = self.read(self.owner(id), move |store, _| crate::leader::look_up_in(store, id)).await?;
         seen.map_err(|_| ProposeError::Unknown)
     }
