@@ -282,7 +282,7 @@ async fn random_answers_do_no_harm() {
         run(1),
         propose(1),
         call("Greeter", "greet", "", 2, 3),
-        sleep(1, 4),
+        sleep(1, 4), // tidy: allow it is a frame
         Message::new().bytes(1, "k").number(11, 5).frame(GET_STATE),
         done(),
     ]);

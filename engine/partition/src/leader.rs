@@ -8,7 +8,7 @@
 //! Two batches are under way at most: one in the sync, one behind it; what comes meanwhile makes the next one larger.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     ops::ControlFlow,
     sync::Arc,
 };
@@ -16,7 +16,7 @@ use std::{
 use millrace_log::{Append, AppendError, Decision, Delivery, Kind, Loglet, Over, Settle};
 use millrace_machine::{Answer, Effect, StateView, Txn};
 use millrace_model::{
-    Command, InvocationId, LeaderEpoch, PartitionId, SubscriptionId, TimestampMs,
+    Command, InvocationId, LeaderEpoch, PartitionId, TimestampMs,
     command::{Action, AnnounceLeader},
     invocation::Status,
     table::{self, Budgets, Expiries, ExpiryKey, Invocations, Outbox, OutboxLanes, TimerKey, Timers},
@@ -89,7 +89,6 @@ pub struct Leader<S: Store> {
     timers: TimerQueue,
     outbox: OutboxQueue,
     waiters: HashMap<InvocationId, Vec<Waiter>>,
-    budgets_changed: BTreeSet<SubscriptionId>,
     next_cleanup: TimestampMs,
     cleanup_from: Option<ExpiryKey>,
     outgoing: Vec<(PartitionId, Input)>,
@@ -120,7 +119,6 @@ where
             timers,
             outbox: OutboxQueue::default(),
             waiters: HashMap::new(),
-            budgets_changed: BTreeSet::new(),
             next_cleanup: TimestampMs(0),
             cleanup_from: None,
             outgoing: Vec::new(),
@@ -496,20 +494,27 @@ where
         self.census.note(&self.store, &outcome.changes).map_err(LeaderError::store)?;
         self.store.commit(&outcome.changes, applied).map_err(LeaderError::store)?;
         self.note_expiries(&outcome.changes);
+        self.show_budgets(&outcome.effects, around.board)?;
         for hook in batch.hooks {
             self.tell(hook, &mut answers)?;
         }
         for effect in outcome.effects {
             self.act(effect);
         }
-        if !self.budgets_changed.is_empty() {
-            let changed = std::mem::take(&mut self.budgets_changed);
-            let mut budgets = Vec::with_capacity(changed.len());
-            for subscription in changed {
-                let budget = self.store.get::<Budgets>(&subscription).map_err(LeaderError::store)?;
-                budgets.push((subscription, budget.unwrap_or_default()));
+        Ok(())
+    }
+
+    /// Before anybody is answered: whoever reads on must not look at an old budget.
+    fn show_budgets(&self, effects: &[Effect], board: &Board) -> Result<(), LeaderError> {
+        let mut budgets = BTreeMap::new();
+        for effect in effects {
+            if let Effect::Budget { subscription } = effect {
+                let budget = self.store.get::<Budgets>(subscription).map_err(LeaderError::store)?;
+                budgets.insert(*subscription, budget.unwrap_or_default());
             }
-            around.board.set(self.partition, budgets);
+        }
+        if !budgets.is_empty() {
+            board.set(self.partition, budgets);
         }
         Ok(())
     }
@@ -570,10 +575,7 @@ where
             }
             Effect::SetTimer { key } => self.timers.set(key),
             Effect::Send { to, lane, seq, message } => self.outbox.added(to, lane, seq, message),
-            Effect::Source { .. } => {}
-            Effect::Budget { subscription } => {
-                self.budgets_changed.insert(subscription);
-            }
+            Effect::Source { .. } | Effect::Budget { .. } => {}
         }
     }
 
