@@ -10,6 +10,7 @@
 //! nothing the endpoint sends behind its last word is looked at. The slot is free then; what still drains has a limit
 //! of its own.
 
+mod fed;
 mod request;
 mod stream;
 

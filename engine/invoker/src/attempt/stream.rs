@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::request;
+use super::{fed::Fed, request};
 use crate::{
     exchange::Exchange,
     metrics::Metrics,
@@ -44,8 +44,6 @@ const OUT_BYTES: usize = 64 << 10;
 const FIRST_BYTES: usize = 16 << 10;
 /// What nobody waits for is proposed after this, if nothing else takes it along.
 const LINGER: Duration = Duration::from_millis(100);
-/// What a handler was sent so long ago it has looked at.
-const SETTLED: Duration = Duration::from_millis(100);
 /// So much of a message that is not whole yet is a sign of life. Single bytes now and then are not: they would hold a
 /// place for ever.
 const PROGRESS_BYTES: usize = 16 << 10;
@@ -133,11 +131,7 @@ pub(super) struct Stream<'a> {
     pub(super) feed: FeedIn,
     /// Journal entries at the snapshot.
     snapshot: u32,
-    /// Behind the last entry that was handed to the endpoint.
-    fed: u32,
-    /// The same, of entries that it has certainly looked at.
-    fed_settled: u32,
-    fed_at: Instant,
+    fed: Fed,
     last_active: Instant,
     last_received: Instant,
     held_since: Option<Instant>,
@@ -184,9 +178,7 @@ impl<'a> Stream<'a> {
             ended: false,
             feed,
             snapshot,
-            fed: snapshot,
-            fed_settled: snapshot,
-            fed_at: now,
+            fed: Fed::new(snapshot, now),
             last_active: now,
             last_received: now,
             held_since: None,
@@ -209,7 +201,7 @@ impl<'a> Stream<'a> {
     /// Journal entries that the handler had been sent before it suspended. It reads to the end of the request stream
     /// before it does; one that did not wait for the end may have read nothing behind the replay.
     pub(super) fn seen(&self) -> u32 {
-        if self.request == Request::Ended { self.fed } else { self.snapshot }
+        if self.request == Request::Ended { self.fed.end() } else { self.snapshot }
     }
 
     /// Ends the request stream, also in the middle of a replay.
@@ -283,17 +275,8 @@ impl<'a> Stream<'a> {
         }
         self.plan.on_sent(entry);
         let now = Instant::now();
-        self.settle(now);
-        self.fed = index.saturating_add(1);
-        self.fed_at = now;
+        self.fed.hand_over(index, now);
         self.last_active = now;
-    }
-
-    /// Time has passed: what was sent has been looked at.
-    fn settle(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.fed_at) >= SETTLED {
-            self.fed_settled = self.fed;
-        }
     }
 
     /// Asks the handler to suspend.
@@ -308,7 +291,7 @@ impl<'a> Stream<'a> {
         if !self.head {
             match self.exchange.poll_head(cx) {
                 Poll::Pending => return Ok(()),
-                Poll::Ready(Err(error)) if error.is_stale_connection() && self.fed == self.snapshot => {
+                Poll::Ready(Err(error)) if error.is_stale_connection() && self.fed.end() == self.snapshot => {
                     return Err(Step::Refused(error));
                 }
                 Poll::Ready(Err(error)) => return Err(Step::Failed(error.into())),
@@ -360,7 +343,7 @@ impl<'a> Stream<'a> {
         self.incomplete += length;
         self.session.on_bytes(data);
         self.progress += length;
-        let seen = self.fed_settled;
+        let seen = self.fed.settled();
         let mut alive = self.progress >= PROGRESS_BYTES;
         while let Some(event) = self.session.next_event().map_err(|error| Step::Failed(error.into()))? {
             // What is left is less than what came last.
@@ -405,7 +388,7 @@ impl<'a> Stream<'a> {
 
     fn active(&mut self) {
         let now = Instant::now();
-        self.settle(now);
+        self.fed.settle(now);
         self.last_active = now;
         self.last_received = now;
     }
