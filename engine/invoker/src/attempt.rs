@@ -28,7 +28,7 @@ use millrace_model::{
     InvocationId, Lsn, TimestampMs, codes,
     command::{Action, Attempt, Decision},
     invocation::{Invocation, Pin as DeploymentPin},
-    journal::{Entry, JournalRow},
+    journal::{Entry, JournalRow, NotificationResult},
 };
 use millrace_partition::AttemptJob;
 use millrace_protocol::{Session, StartInfo};
@@ -54,6 +54,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 const DRAIN_BYTES_MAX: usize = 64 << 10;
 /// Other connections that are tried, without a failed attempt, when one does not take the request.
 const RESTARTS_MAX: usize = 5;
+/// What a journal entry costs besides its payload.
+const ENTRY_BYTES: usize = 64;
 /// Room for Start and a small Input.
 const START_BYTES: usize = 1 << 10;
 /// State beyond it is not sent with the start.
@@ -209,6 +211,7 @@ impl<'a, P: Proposals> Run<'a, P> {
                 policy,
                 metrics: &shared.metrics,
                 size_warning: usize::try_from(shared.config.message_size_warning).unwrap_or(usize::MAX),
+                journal_max: usize::try_from(shared.config.memory_limit).unwrap_or(usize::MAX),
             },
             choice.mode,
             journal,
@@ -270,18 +273,28 @@ impl<'a, P: Proposals> Run<'a, P> {
 
     /// What the job holds in memory.
     fn bytes(&self) -> usize {
-        let entry = |row: &JournalRow| match &row.entry {
-            Entry::Input { value, .. } => value.len(),
-            Entry::Command { raw, .. } => raw.len(),
-            Entry::Notification(_) => 0,
-        };
         let state = self.state.iter().map(|(key, value)| key.len() + value.len());
-        self.journal.iter().map(entry).chain(state).sum()
+        self.journal.iter().map(|row| entry_bytes(&row.entry)).chain(state).sum()
     }
 
     async fn fail(&mut self, policy: &AttemptPolicy, trouble: Trouble, batch: Batch) -> Verdict {
         fail(&mut self.proposer, &self.invocation, policy, trouble, batch).await
     }
+}
+
+/// What an entry takes up in memory, about.
+fn entry_bytes(entry: &Entry) -> usize {
+    let payload = match entry {
+        Entry::Input { value, .. } => value.len(),
+        Entry::Command { raw, .. } => raw.len(),
+        Entry::Notification(notification) => match &notification.result {
+            NotificationResult::Value(value) => value.len(),
+            NotificationResult::Failure(failure) => failure.message.len(),
+            NotificationResult::StateKeys(keys) => keys.iter().map(Bytes::len).sum(),
+            NotificationResult::Void | NotificationResult::InvocationId(_) => 0,
+        },
+    };
+    payload + ENTRY_BYTES
 }
 
 /// What an attempt begins with.

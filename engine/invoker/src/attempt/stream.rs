@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{fed::Fed, request};
+use super::{ENTRY_BYTES, entry_bytes, fed::Fed, request};
 use crate::{
     exchange::Exchange,
     metrics::Metrics,
@@ -109,6 +109,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) policy: &'a AttemptPolicy,
     pub(super) metrics: &'a Metrics,
     pub(super) size_warning: usize,
+    /// A longer journal could not be replayed within the node's memory.
+    pub(super) journal_max: usize,
 }
 
 pub(super) struct Stream<'a> {
@@ -119,6 +121,8 @@ pub(super) struct Stream<'a> {
     mode: Mode,
     /// What is replayed; kept until the endpoint has answered.
     journal: Vec<JournalRow>,
+    /// What the journal takes up with everything since.
+    journal_bytes: usize,
     /// The next of it to be encoded.
     next_row: usize,
     out: BytesMut,
@@ -169,6 +173,7 @@ impl<'a> Stream<'a> {
             plan,
             around,
             mode,
+            journal_bytes: journal.iter().map(|row| entry_bytes(&row.entry)).sum(),
             journal,
             next_row: 0,
             out,
@@ -274,6 +279,7 @@ impl<'a> Stream<'a> {
             _ => self.session.encode_entry(entry, &mut self.out),
         }
         self.plan.on_sent(entry);
+        self.journal_bytes += entry_bytes(entry);
         let now = Instant::now();
         self.fed.hand_over(index, now);
         self.last_active = now;
@@ -350,6 +356,7 @@ impl<'a> Stream<'a> {
             self.incomplete = length;
             alive = true;
             self.warn_of_size(&event);
+            self.grow_journal(&event).map_err(Step::Failed)?;
             self.plan.on_event(event, seen, now, &self.around.who).map_err(Step::Failed)?;
         }
         self.exchange.consumed(length);
@@ -384,6 +391,18 @@ impl<'a> Stream<'a> {
                 "large message from a handler"
             );
         }
+    }
+
+    /// A handler that never ends what it does must not write a journal that nobody can read back.
+    fn grow_journal(&mut self, event: &Event) -> Result<(), Trouble> {
+        let Event::Command(command) = event else { return Ok(()) };
+        self.journal_bytes += command.raw.len() + ENTRY_BYTES;
+        let max = self.around.journal_max;
+        if self.journal_bytes <= max {
+            return Ok(());
+        }
+        let message = format!("the journal is larger than memory-limit, {max} bytes");
+        Err(Trouble::about(codes::RT0003, message, command.command_index, &command.name, command.ty))
     }
 
     fn active(&mut self) {

@@ -622,6 +622,27 @@ async fn messages_have_room_in_the_budget_or_fail() {
 }
 
 #[tokio::test]
+async fn a_journal_that_never_ends_is_refused() {
+    let endpoint = Endpoint::start(|mut call: Call| async move {
+        call.accept();
+        call.replay().await;
+        for n in 1..400 {
+            call.send(run(n, &"x".repeat(10_000)));
+        }
+        call.rest().await;
+    })
+    .await;
+    let mut setup = Setup::new(endpoint.uri());
+    setup.config.memory_limit = 2 << 20;
+    let node = setup.start();
+    let id = node.run_new().await;
+    let (_, error, _) = node.leader.failure(id);
+    assert_eq!(error.code.as_str(), "RT0003");
+    assert!(error.message.contains("memory-limit"), "{}", error.message);
+    assert!(node.leader.actions(id).len() < 220, "about 200 commands of 10,000 bytes fit");
+}
+
+#[tokio::test]
 async fn no_more_attempts_than_slots() {
     let endpoint = Endpoint::start(Call::noop).await;
     let mut setup = Setup::new(endpoint.uri());
