@@ -15,7 +15,6 @@ mod layers;
 mod node;
 mod sections;
 mod settings;
-mod units;
 mod unused;
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use millrace_ingress::{IngressConfig, config::REQUEST_SIZE_MAX};
-use millrace_log::ByteSize;
+use millrace_model::{ByteSize, Span};
 use serde::Deserialize;
 
-use super::{Faults, units::Span};
+use super::Faults;
 
 /// Partitions of a cluster. Each has a database of its own.
 const PARTITIONS_MAX: u16 = 1024;

@@ -22,7 +22,7 @@ pub mod settle;
 pub mod suite;
 
 pub use chain::{Chain, ChainSegment, ProviderId};
-pub use config::{ByteSize, LocalLogConfig};
+pub use config::LocalLogConfig;
 pub use counting::{CountedBatch, CountingReader, Rule};
 pub use error::{AdmissionError, AppendError, DeliveryError, OpenError, ReadError, SealError};
 pub use local::{LocalLog, LocalLogStats, Replayed};

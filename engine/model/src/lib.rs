@@ -17,9 +17,11 @@ pub mod text;
 
 pub use codec::{DecodeError, Wire};
 pub use codes::{Code, Coded};
+pub mod units;
 pub use command::Command;
 pub use env::Env;
 pub use ids::{AwakeableId, ClusterId, DeploymentId, IdError, InvocationId, PartitionId, SubscriptionId};
 pub use key::{PartitionKey, SourceId};
 pub use lsn::{Applied, LeaderEpoch, Lsn};
 pub use text::{Text, TimestampMs};
+pub use units::{ByteSize, Span};

@@ -1,8 +1,7 @@
 //! Configuration of the store (`[store]`).
 
-use std::fmt;
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use millrace_model::ByteSize;
+use serde::{Deserialize, Serialize};
 
 /// The store (`[store]`). All sizes are for the node: its partitions share them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,104 +78,9 @@ impl StoreConfig {
     }
 }
 
-/// A number of bytes; as text with a unit: `512KiB`, `64MiB`, `2GiB`, `1TiB`, or `MB` and so on for powers of 1000.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ByteSize(pub u64);
-
-/// Largest first, so that printing finds the shortest exact form.
-const UNITS: [(&str, u64); 9] = [
-    ("TiB", 1 << 40),
-    ("TB", 1_000_000_000_000),
-    ("GiB", 1 << 30),
-    ("GB", 1_000_000_000),
-    ("MiB", 1 << 20),
-    ("MB", 1_000_000),
-    ("KiB", 1 << 10),
-    ("KB", 1_000),
-    ("B", 1),
-];
-
-impl ByteSize {
-    /// This many times 1024 * 1024 bytes.
-    pub const fn mib(n: u64) -> Self {
-        Self(n << 20)
-    }
-
-    /// As a length in memory.
-    pub fn as_usize(self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let number: u64 = text[..digits].parse().ok()?;
-        let unit = match text[digits..].trim_start() {
-            "" => 1,
-            unit => UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?.1,
-        };
-        number.checked_mul(unit).map(Self)
-    }
-}
-
-impl fmt::Display for ByteSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, unit) =
-            UNITS.iter().find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit)).unwrap_or(&("B", 1));
-        write!(f, "{}{name}", self.0 / unit)
-    }
-}
-
-impl Serialize for ByteSize {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ByteSize {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = ByteSize;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a size such as 64MiB")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<ByteSize, E> {
-                ByteSize::parse(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<ByteSize, E> {
-                Ok(ByteSize(bytes))
-            }
-            fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<ByteSize, E> {
-                u64::try_from(bytes).map(ByteSize).map_err(|_| E::invalid_value(de::Unexpected::Signed(bytes), &self))
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_and_printed() {
-        for (text, bytes, printed) in [
-            ("64MiB", 64 << 20, "64MiB"),
-            ("64 mib", 64 << 20, "64MiB"),
-            ("1536KiB", 1536 << 10, "1536KiB"),
-            ("2GB", 2_000_000_000, "2GB"),
-            ("17", 17, "17B"),
-            ("0", 0, "0B"),
-        ] {
-            assert_eq!(ByteSize::parse(text), Some(ByteSize(bytes)), "{text}");
-            assert_eq!(ByteSize(bytes).to_string(), printed);
-        }
-        for text in ["", "MiB", "1.5MiB", "-1", "1XiB", "99999999TiB"] {
-            assert_eq!(ByteSize::parse(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn a_section_is_read_checked_and_printed() {

@@ -27,7 +27,7 @@ mod options;
 mod partition;
 mod shared;
 
-pub use config::{ByteSize, Fault, StoreConfig};
+pub use config::{Fault, StoreConfig};
 pub use db::FORMAT_VERSION;
 pub use error::StoreError;
 pub use handle::StoreHandle;

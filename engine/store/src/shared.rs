@@ -67,7 +67,7 @@ impl Share {
         Self { inner: shared.inner.clone() }
     }
 
-    fn of(&self, total: crate::ByteSize) -> usize {
+    fn of(&self, total: millrace_model::ByteSize) -> usize {
         total.as_usize() / self.inner.open.load(Ordering::Relaxed).max(1)
     }
 

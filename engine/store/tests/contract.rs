@@ -216,7 +216,8 @@ macro_rules! suite {
 suite!(rows_come_back, state_is_that_of_the_object_alone, journals_are_read_in_order, scans_follow_the_order_of_keys);
 
 fn without_memory(dir: &std::path::Path) -> PartitionStore {
-    use millrace_store::{ByteSize, SharedResources, StoreConfig};
+    use millrace_model::ByteSize;
+    use millrace_store::{SharedResources, StoreConfig};
     let none = ByteSize(0);
     let config =
         StoreConfig { row_cache_size: none, journal_cache_size: none, state_cache_size: none, ..small_config() };

@@ -189,7 +189,7 @@ fn large_state_is_not_kept() {
 
 #[test]
 fn an_idle_partition_gives_back_what_others_may_take() {
-    let config = millrace_store::StoreConfig { row_cache_size: millrace_store::ByteSize(40_000), ..small_config() };
+    let config = millrace_store::StoreConfig { row_cache_size: millrace_model::ByteSize(40_000), ..small_config() };
     let shared = SharedResources::new(&config).unwrap();
     let dirs: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
     let open = |i: usize| PartitionStore::open(dirs[i].path(), PARTITION, &shared).unwrap();
@@ -205,7 +205,7 @@ fn an_idle_partition_gives_back_what_others_may_take() {
 
 #[test]
 fn caches_are_shared_fairly() {
-    let config = millrace_store::StoreConfig { row_cache_size: millrace_store::ByteSize(40_000), ..small_config() };
+    let config = millrace_store::StoreConfig { row_cache_size: millrace_model::ByteSize(40_000), ..small_config() };
     let shared = SharedResources::new(&config).unwrap();
     let dirs: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
     let mut stores: Vec<_> =

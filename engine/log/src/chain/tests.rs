@@ -29,7 +29,7 @@ impl Rig {
         rig.add_memory(OLD);
         if local {
             let folder = tempfile::tempdir().unwrap();
-            let config = LocalLogConfig { segment_size: crate::ByteSize::mib(1), ..LocalLogConfig::default() };
+            let config = LocalLogConfig { segment_size: millrace_model::ByteSize::mib(1), ..LocalLogConfig::default() };
             let log = LocalLog::open(folder.path(), &config, rig.chain.sink(NEW)).unwrap();
             rig.chain.add_provider(NEW, Arc::new(log));
             rig._folder = Some(folder);

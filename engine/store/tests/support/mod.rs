@@ -5,14 +5,14 @@ use std::{fs, path::Path};
 
 use bytes::Bytes;
 use millrace_model::{
-    InvocationId, LeaderEpoch, Lsn, PartitionId, PartitionKey, SourceId, SubscriptionId, Text, TimestampMs,
+    ByteSize, InvocationId, LeaderEpoch, Lsn, PartitionId, PartitionKey, SourceId, SubscriptionId, Text, TimestampMs,
     command::{Lane, Message},
     invocation::{Completed, HandlerKind, Invocation, Lock, ObjectKey, Retries, Source, Status, Target},
     journal::{Completion, Entry, JournalRow},
     source::{Budget, SourceRow},
     table::*,
 };
-use millrace_store::{Applied, ByteSize, PartitionStore, SharedResources, StoreConfig};
+use millrace_store::{Applied, PartitionStore, SharedResources, StoreConfig};
 
 pub const PARTITION: PartitionId = PartitionId(3);
 

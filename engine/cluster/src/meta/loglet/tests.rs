@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use millrace_log::{ByteSize, LocalLog, LocalLogConfig};
-use millrace_model::{Env, TimestampMs};
+use millrace_log::{LocalLog, LocalLogConfig};
+use millrace_model::{ByteSize, Env, TimestampMs};
 use tokio::sync::oneshot;
 
 use super::*;

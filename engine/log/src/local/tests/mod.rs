@@ -119,7 +119,7 @@ fn contract() {
 
 #[test]
 fn contract_with_the_smallest_segments() {
-    let config = LocalLogConfig { segment_size: crate::ByteSize::mib(1), ..LocalLogConfig::default() };
+    let config = LocalLogConfig { segment_size: millrace_model::ByteSize::mib(1), ..LocalLogConfig::default() };
     crate::suite::run(&|| Box::new(Rig::open_sized(&SimDisk::new(), Sizes::new(&config)).unwrap()));
 }
 

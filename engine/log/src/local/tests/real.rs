@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use millrace_model::ByteSize;
+
 use super::*;
-use crate::ByteSize;
 
 struct Real {
     log: LocalLog,
