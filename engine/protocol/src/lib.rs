@@ -13,6 +13,7 @@
 //! * [`future`] — what a suspended attempt waits for.
 //! * [`version`] — negotiation and content types.
 //! * [`discovery`] and [`rule`] — the manifest, and the input and output rules it declares for handlers.
+//! * [`lambda`] — the same as payloads of function calls.
 
 pub mod command;
 pub mod discovery;
@@ -20,6 +21,7 @@ pub mod entry;
 pub mod error;
 pub mod frame;
 pub mod future;
+pub mod lambda;
 pub mod message;
 pub mod rule;
 pub mod session;

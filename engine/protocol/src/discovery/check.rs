@@ -34,7 +34,8 @@ pub(super) fn manifest(raw: raw::Manifest) -> Result<Manifest, DiscoveryError> {
     if let Some(twice) = services.iter().find(|service| !names.insert(&service.name)) {
         return Err(DiscoveryError::SameService { service: twice.name.clone() });
     }
-    Ok(Manifest { protocol_mode, min_protocol_version, max_protocol_version, services })
+    let lambda_zstd = raw.lambda_compression.is_some_and(|kind| kind == "zstd");
+    Ok(Manifest { protocol_mode, min_protocol_version, max_protocol_version, lambda_zstd, services })
 }
 
 fn version(number: Option<i64>) -> Result<u32, DiscoveryError> {

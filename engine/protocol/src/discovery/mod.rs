@@ -56,6 +56,9 @@ pub struct Manifest {
     /// beyond what this server knows.
     pub min_protocol_version: u32,
     pub max_protocol_version: u32,
+    /// It takes and gives bodies that are compressed with zstd. Of functions only.
+    #[serde(default)]
+    pub lambda_zstd: bool,
     /// In the order of the manifest; names are unique. May be empty.
     pub services: Vec<ServiceManifest>,
 }

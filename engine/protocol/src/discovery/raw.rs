@@ -13,6 +13,8 @@ pub(super) struct Manifest {
     pub(super) protocol_mode: Option<String>,
     pub(super) min_protocol_version: Option<i64>,
     pub(super) max_protocol_version: Option<i64>,
+    /// What this server does not know it does not use.
+    pub(super) lambda_compression: Option<Value>,
     pub(super) services: Vec<Service>,
 }
 

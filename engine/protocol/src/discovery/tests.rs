@@ -69,7 +69,7 @@ fn everything_of_version_4_is_read() {
     manifest["unknown"] = json!(null);
     let manifest = parse(&manifest).unwrap();
     assert_eq!((manifest.min_protocol_version, manifest.max_protocol_version), (5, 7));
-    assert_eq!(manifest.protocol_mode, ProtocolMode::BidiStream);
+    assert_eq!((manifest.protocol_mode, manifest.lambda_zstd), (ProtocolMode::BidiStream, true));
 
     let expected = Options {
         inactivity_timeout_ms: Some(1),
