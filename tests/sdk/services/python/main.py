@@ -10,11 +10,38 @@ import restate
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
+from awakeables import awaiter, combine, holder
+from blocker import blocker
 from calls import caller, greeter
+from failures import non_det
+from interpreter import interpreter
 from objects import counter, events, gate
+from others import signals, tree
+from proxy import proxy
+from states import eager_map, lazy_map, list_object
 from steps import sleeper, steps
 
-SERVICES = [greeter, counter, gate, events, steps, sleeper, caller]
+SERVICES = [
+    greeter,
+    counter,
+    gate,
+    events,
+    steps,
+    sleeper,
+    caller,
+    proxy,
+    list_object,
+    eager_map,
+    lazy_map,
+    holder,
+    awaiter,
+    combine,
+    blocker,
+    tree,
+    signals,
+    non_det,
+    interpreter,
+]
 
 
 def end_at_signals() -> None:
