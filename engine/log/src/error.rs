@@ -213,7 +213,7 @@ pub enum OpenError {
 impl Coded for OpenError {
     fn code(&self) -> Code {
         match self {
-            Self::Locked { .. } => codes::LOG0006,
+            Self::Locked { .. } => codes::RT0005,
             Self::Config(_) => codes::RT0002,
             Self::Read(error) => error.code(),
             Self::Write { .. } => codes::LOG0012,

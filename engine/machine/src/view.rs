@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use millrace_model::{invocation::ObjectKey, table::Table};
 
-/// The committed state of a partition. Implemented by the store; the contract suite is `suite` of this crate.
+/// The committed state of a partition. Implemented by the store, and in memory by
+/// [`MemoryView`](crate::MemoryView); `engine/store/tests/contract.rs` holds both to the same.
 pub trait StateView {
     /// Why it could not be read; nothing of the batch is kept then.
     type Error;

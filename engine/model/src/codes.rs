@@ -89,8 +89,6 @@ codes! {
     LOG0004: Exhausted, No;
     /// A batch above the largest size.
     LOG0005: Exhausted, No;
-    /// The base folder belongs to another running process.
-    LOG0006: Conflict, No;
     /// The log does not hold the record that the store says it applied.
     LOG0007: Corrupt, No;
     /// The position asked for has been trimmed.
@@ -121,12 +119,16 @@ codes! {
     META0003: Unavailable, No;
     /// The endpoint is registered already.
     META0004: Conflict, No;
-    /// A reserved or malformed service name.
+    /// A service name that cannot be used, or stored metadata that is damaged.
     META0005: Invalid, No;
     /// An incompatible change of a service.
     META0006: Conflict, No;
     /// A subscription's source, sink or options are not usable.
     META0009: Invalid, No;
+    /// The metadata was written by an incompatible release.
+    META0010: Conflict, No;
+    /// The metadata's folder has no version marker.
+    META0011: Corrupt, No;
     /// No service protocol version in common.
     META0012: Invalid, No;
     /// The discovery answer is not a manifest.
@@ -141,7 +143,7 @@ codes! {
     META0017: Conflict, No;
     /// A limit on the number or size of metadata objects is reached.
     META0018: Exhausted, No;
-    /// The metadata's log or snapshot holds what this server cannot follow.
+    /// The metadata's log holds what this server cannot follow.
     META0019: Corrupt, No;
     /// The metadata was changed by others at the same time, or the change contradicts it.
     META0021: Conflict, No;
@@ -175,6 +177,8 @@ codes! {
     RT0006: Internal, Unknown;
     /// The handler reported a retryable error.
     RT0007: Unavailable, Unknown;
+    /// The store of a partition has no version marker.
+    RT0009: Corrupt, No;
     /// Network trouble with the endpoint.
     RT0010: Unavailable, Unknown;
     /// No deployment serves the service.

@@ -69,7 +69,7 @@ impl Database {
                 ControlFlow::Break(())
             })?;
             if !empty {
-                return Err(self.corrupt("there are rows, but no format version".into()));
+                return Err(StoreError::Unmarked { partition: self.partition, path: self.dir.clone() });
             }
             let mut batch = WriteBatch::default();
             let row = [FORMAT_VERSION.to_be_bytes(), self.partition.0.to_be_bytes()].concat();

@@ -7,7 +7,7 @@ use millrace_model::{
     codes::{self, Code, Coded},
 };
 
-/// Why the store of a partition cannot go on. All but `Locked`, `Newer` and `Foreign` stop the partition.
+/// Why the store of a partition cannot go on. All but `Locked`, `Unmarked`, `Newer` and `Foreign` stop the partition.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -60,6 +60,14 @@ pub enum StoreError {
     /// Another process, or another part of this one, has it open.
     #[error("store of partition {partition} in {path} is open elsewhere")]
     Locked {
+        /// Whose.
+        partition: PartitionId,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There are rows, and no format version.
+    #[error("store of partition {partition} in {path} has rows, but no version marker")]
+    Unmarked {
         /// Whose.
         partition: PartitionId,
         /// The folder.
@@ -120,6 +128,7 @@ impl Coded for StoreError {
         match self {
             Self::Corrupt { .. } => codes::STO0001,
             Self::Io { .. } | Self::Failed { .. } | Self::Stopped { .. } => codes::STO0002,
+            Self::Unmarked { .. } => codes::RT0009,
             Self::Newer { .. } => codes::STO0003,
             Self::Foreign { .. } => codes::STO0004,
             Self::Full { .. } => codes::STO0005,

@@ -169,7 +169,7 @@ fn rows_that_are_not_ours_are_damage() {
     let raw = rocksdb::DB::open_default(dir.path()).unwrap_or_else(|_| unreachable!());
     raw.put(b"k", b"v").unwrap();
     drop(raw);
-    check_error(try_open(dir.path()), codes::STO0001, "no format version");
+    check_error(try_open(dir.path()), codes::RT0009, "no version marker");
 
     for (key, row) in [(&[0u8, 1][..], &[1u8][..]), (&[0, 1], &[0, 1, 0]), (&[0, 2], &[0; 5])] {
         let dir = tempfile::tempdir().unwrap();

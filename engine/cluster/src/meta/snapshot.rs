@@ -41,7 +41,13 @@ pub enum SnapshotError {
         /// Where.
         what: String,
     },
-    /// Written by a newer server.
+    /// Without the marker that every version of it begins with.
+    #[error("the metadata snapshot {path} has no version marker")]
+    Unmarked {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Written by another release.
     #[error("the metadata snapshot {path} has version {found}, this server reads {FORMAT_VERSION}")]
     Version {
         /// Which file.
@@ -55,7 +61,9 @@ impl Coded for SnapshotError {
     fn code(&self) -> Code {
         match self {
             Self::Io { .. } => codes::META0022,
-            Self::Corrupt { .. } | Self::Version { .. } => codes::META0019,
+            Self::Corrupt { .. } => codes::META0005,
+            Self::Version { .. } => codes::META0010,
+            Self::Unmarked { .. } => codes::META0011,
         }
     }
 }
@@ -81,6 +89,7 @@ pub fn read(folder: &Path) -> Result<Option<(MetaPosition, State)>, SnapshotErro
         Err(source) => return Err(SnapshotError::Io { path, source }),
     };
     decode(&bytes).map(Some).map_err(|fault| match fault {
+        Fault::Unmarked => SnapshotError::Unmarked { path },
         Fault::Version(found) => SnapshotError::Version { path, found },
         Fault::Corrupt(what) => SnapshotError::Corrupt { path, what },
     })
@@ -104,6 +113,7 @@ fn encode(position: MetaPosition, state: &[u8]) -> Vec<u8> {
 }
 
 enum Fault {
+    Unmarked,
     Version(u32),
     Corrupt(String),
 }
@@ -114,7 +124,7 @@ fn decode(bytes: &[u8]) -> Result<(MetaPosition, State), Fault> {
         return Err(corrupt("shorter than its header"));
     }
     if &bytes[..8] != MAGIC {
-        return Err(corrupt("not a snapshot"));
+        return Err(Fault::Unmarked);
     }
     let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
     let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
@@ -178,6 +188,12 @@ mod tests {
         fs::write(&path, &good[..good.len() - 1]).unwrap();
         let error = read(folder.path()).unwrap_err();
         assert!(error.to_string().contains("snapshot"), "{error}");
-        assert_eq!(error.code(), codes::META0019);
+        assert_eq!(error.code(), codes::META0005);
+        for (at, code) in [(0, codes::META0011), (8, codes::META0010), (HEADER_BYTES, codes::META0005)] {
+            let mut bad = good.clone();
+            bad[at] ^= 0x10;
+            fs::write(&path, bad).unwrap();
+            assert_eq!(read(folder.path()).unwrap_err().code(), code, "{at}");
+        }
     }
 }
