@@ -93,7 +93,7 @@ impl Caller {
     async fn call_failing(&self, ctx: Context<'_>, with: Json<Failure>) -> Result<String, TerminalError> {
         match ctx.service_client::<crate::GreeterClient>().fail(with).call().await {
             Ok(()) => Ok("no error".to_owned()),
-            Err(error) => Ok(format!("{}: {}", error.code(), error.message())),
+            Err(error) => Ok(crate::error_text(&error)),
         }
     }
 }

@@ -3,8 +3,13 @@
 //! Listens on `127.0.0.1:$PORT` (0 or nothing: a free port) and prints `ready <port>`; ends at SIGINT, SIGTERM or SIGKILL.
 
 mod calls;
+mod collections;
+mod combine;
+mod generic;
+mod interpreter;
 mod objects;
 mod steps;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -25,6 +30,18 @@ async fn main() {
         .bind(steps::Steps)
         .bind(steps::Sleeper)
         .bind(calls::Caller)
+        .bind(generic::Proxy)
+        .bind(generic::Signals)
+        .bind(collections::ListObject)
+        .bind(collections::MapObject)
+        .bind(collections::LazyMap.into_service_definition().options(ServiceOptions::new().enable_lazy_state(true)))
+        .bind(waiting::Holder)
+        .bind(waiting::Awaiter)
+        .bind(waiting::Blocker)
+        .bind(waiting::Tree)
+        .bind(combine::Combine)
+        .bind(combine::NonDet)
+        .bind(interpreter::Interpreter)
         .build();
     let listener = listen(port).expect("PORT must be free");
     println!("ready {}", listener.local_addr().expect("a bound socket has an address").port());
@@ -59,6 +76,11 @@ fn log_step(line: &str) -> std::io::Result<()> {
 fn header_map(headers: &HeaderMap) -> BTreeMap<String, String> {
     let names = headers.keys().map(|name| name.as_str());
     names.filter_map(|name| Some((name.to_owned(), headers.get(name)?.to_owned()))).collect()
+}
+
+/// `<code>: <message>`.
+fn error_text(error: &TerminalError) -> String {
+    format!("{}: {}", error.code(), error.message())
 }
 
 struct Greeter;

@@ -1,24 +1,47 @@
 //! `Steps` and `Sleeper`: durable steps, retries, sleeping.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use restate_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::log_step;
+use crate::calls::Failure;
 use crate::objects::Event;
+use crate::{error_text, log_step};
 
-/// Attempts by key. In memory on purpose: a restarted process counts anew.
-static ATTEMPTS: Mutex<Option<HashMap<String, u32>>> = Mutex::new(None);
+/// Counts attempts by key. In memory on purpose: a restarted process counts anew.
+pub struct Attempts(Mutex<BTreeMap<String, u32>>);
 
-fn count_attempt(key: &str) -> u32 {
-    let mut attempts = ATTEMPTS.lock().expect("nobody panics while holding it");
-    let count = attempts.get_or_insert_default().entry(key.to_owned()).or_default();
-    *count += 1;
-    *count
+impl Attempts {
+    pub const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    pub fn count(&self, key: &str) -> u32 {
+        let mut attempts = self.0.lock().expect("nobody panics while holding it");
+        let count = attempts.entry(key.to_owned()).or_default();
+        *count += 1;
+        *count
+    }
+
+    /// Attempts so far.
+    fn counted(&self, key: &str) -> u32 {
+        self.0.lock().expect("nobody panics while holding it").get(key).copied().unwrap_or(0)
+    }
+
+    /// The retryable error of a handler that is asked to fail.
+    pub fn failed(attempt: u32, key: &str) -> HandlerError {
+        format!("attempt {attempt} of {key} fails as asked").into()
+    }
 }
+
+// Each handler counts its own attempts.
+static FAIL_TIMES: Attempts = Attempts::new();
+static FAILING_STEP: Attempts = Attempts::new();
+static FAILING: Attempts = Attempts::new();
+static SAME_RANDOM: Attempts = Attempts::new();
 
 #[derive(Serialize, Deserialize)]
 pub struct FailTimes {
@@ -50,6 +73,28 @@ async fn run_steps(ctx: &Context<'_>, n: u32, delay: Duration) -> Result<u32, Ha
     Ok(n)
 }
 
+#[derive(Serialize, Deserialize)]
+pub struct Limited {
+    key: String,
+    #[serde(default)]
+    attempts: u32,
+    #[serde(default)]
+    ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct Key {
+    key: String,
+}
+
+/// How often a step ran that always fails, once its retries are used up.
+async fn failing(ctx: &Context<'_>, key: String, policy: RunRetryPolicy) -> u32 {
+    let counter = key.clone();
+    let work = async move || Err::<(), _>(Attempts::failed(FAILING.count(&counter), &counter));
+    let _ = ctx.run(work).name("failing").retry_policy(policy).await;
+    FAILING.counted(&key)
+}
+
 #[service]
 impl Steps {
     #[handler]
@@ -66,18 +111,15 @@ impl Steps {
     #[handler(name = "failTimes")]
     async fn fail_times(&self, _ctx: Context<'_>, fail: Json<FailTimes>) -> Result<u32, HandlerError> {
         let FailTimes { key, times } = fail.into_inner();
-        let attempt = count_attempt(&key);
-        if attempt <= times {
-            return Err(format!("attempt {attempt} of {key} fails as asked").into());
-        }
-        Ok(attempt)
+        let attempt = FAIL_TIMES.count(&key);
+        if attempt <= times { Err(Attempts::failed(attempt, &key)) } else { Ok(attempt) }
     }
 
     #[handler(name = "failingStep")]
     async fn failing_step(&self, ctx: Context<'_>, fail: Json<FailTimes>) -> Result<u32, HandlerError> {
         let FailTimes { key, times } = fail.into_inner();
-        let work = async move || match count_attempt(&key) {
-            attempt if attempt <= times => Err(format!("step attempt {attempt} of {key} fails as asked").into()),
+        let work = async move || match FAILING_STEP.count(&key) {
+            attempt if attempt <= times => Err(Attempts::failed(attempt, &key)),
             attempt => Ok(attempt),
         };
         let policy = RunRetryPolicy::new().initial_delay(Duration::from_millis(10));
@@ -89,6 +131,36 @@ impl Steps {
         let line = format!("event {}", event.into_inner().seq);
         ctx.run(async move || Ok(log_step(&line)?)).name("event").await?;
         Ok(())
+    }
+
+    #[handler]
+    async fn exhausted(&self, ctx: Context<'_>, limited: Json<Limited>) -> Result<u32, HandlerError> {
+        let Limited { key, attempts, .. } = limited.into_inner();
+        let policy = RunRetryPolicy::new().initial_delay(Duration::from_millis(10)).exponentiation_factor(1.0);
+        Ok(failing(&ctx, key, policy.max_attempts(attempts)).await)
+    }
+
+    #[handler(name = "outOfTime")]
+    async fn out_of_time(&self, ctx: Context<'_>, limited: Json<Limited>) -> Result<u32, HandlerError> {
+        let Limited { key, ms, .. } = limited.into_inner();
+        let policy = RunRetryPolicy::new().initial_delay(Duration::from_millis(50)).exponentiation_factor(1.0);
+        Ok(failing(&ctx, key, policy.max_duration(Duration::from_millis(ms))).await)
+    }
+
+    #[handler(name = "terminalStep")]
+    async fn terminal_step(&self, ctx: Context<'_>, with: Json<Failure>) -> Result<String, HandlerError> {
+        let Failure { code, message } = with.into_inner();
+        let work = async move || Err::<(), HandlerError>(TerminalError::new_with_code(code, message).into());
+        Ok(ctx.run(work).name("terminal").await.map_or_else(|error| error_text(&error), |()| "no error".to_owned()))
+    }
+
+    #[handler(name = "sameRandom")]
+    async fn same_random(&self, ctx: Context<'_>, key: Json<Key>) -> Result<bool, HandlerError> {
+        let key = key.into_inner().key;
+        let attempt = SAME_RANDOM.count(&key);
+        let random = ctx.random_seed();
+        let stored = ctx.run(async move || Ok(random)).name("random").await?;
+        if attempt == 1 { Err(Attempts::failed(attempt, &key)) } else { Ok(random == stored) }
     }
 }
 

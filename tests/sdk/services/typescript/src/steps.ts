@@ -1,24 +1,25 @@
 // `Steps` and `Sleeper`: durable steps, retries, sleeping.
 
-import { service } from "@restatedev/restate-sdk";
-import type { Context } from "@restatedev/restate-sdk";
+import { RestatePromise, TerminalError, service } from "@restatedev/restate-sdk";
+import type { Context, RunOptions } from "@restatedev/restate-sdk";
 
-import { logStep, pause } from "./support.ts";
+import { Attempts, errorText, failedAsAsked, logStep, pause } from "./support.ts";
 
 type FailTimes = { key: string; times: number };
 
-// Attempts by key. In memory on purpose: a restarted process counts anew.
-const attempts = new Map<string, number>();
+// Each handler counts its own attempts.
+const attempts = {
+  failTimes: new Attempts(),
+  failingStep: new Attempts(),
+  failing: new Attempts(),
+  sameRandom: new Attempts(),
+  parallel: new Attempts(),
+};
+const readings = new Map<string, number>();
 
-function countAttempt(key: string): number {
-  const count = (attempts.get(key) ?? 0) + 1;
-  attempts.set(key, count);
-  return count;
-}
-
-function failUntil({ key, times }: FailTimes): number {
-  const attempt = countAttempt(key);
-  if (attempt <= times) throw new Error(`attempt ${attempt} of ${key} fails as asked`);
+function failUntil(counted: Attempts, { key, times }: FailTimes): number {
+  const attempt = counted.count(key);
+  if (attempt <= times) failedAsAsked(attempt, key);
   return attempt;
 }
 
@@ -35,6 +36,16 @@ async function runSteps(ctx: Context, n: number, delayMs: number): Promise<numbe
   return n;
 }
 
+/** How often a step ran that always fails, once its retries are used up. */
+async function failing(ctx: Context, key: string, policy: RunOptions<void>): Promise<number> {
+  try {
+    await ctx.run("failing", () => failedAsAsked(attempts.failing.count(key), key), policy);
+  } catch (error) {
+    if (!(error instanceof TerminalError)) throw error;
+  }
+  return attempts.failing.counted(key);
+}
+
 export const steps = service({
   name: "Steps",
   handlers: {
@@ -42,13 +53,57 @@ export const steps = service({
 
     runSlow: async (ctx: Context, { n, delayMs }: { n: number; delayMs: number }) => runSteps(ctx, n, delayMs),
 
-    failTimes: async (_ctx: Context, input: FailTimes) => failUntil(input),
+    failTimes: async (_ctx: Context, input: FailTimes) => failUntil(attempts.failTimes, input),
 
     failingStep: async (ctx: Context, input: FailTimes) =>
-      ctx.run("failing", () => failUntil(input), { initialRetryInterval: 10, retryIntervalFactor: 1 }),
+      ctx.run("failing", () => failUntil(attempts.failingStep, input), { initialRetryInterval: 10, retryIntervalFactor: 1 }),
 
     onEvent: async (ctx: Context, { seq }: { seq: number }) => {
       await ctx.run("event", () => logStep(`event ${seq}`));
+    },
+
+    exhausted: async (ctx: Context, { key, attempts: max }: { key: string; attempts: number }) =>
+      failing(ctx, key, { initialRetryInterval: 10, retryIntervalFactor: 1, maxRetryAttempts: max }),
+
+    outOfTime: async (ctx: Context, { key, ms }: { key: string; ms: number }) =>
+      failing(ctx, key, { initialRetryInterval: 50, retryIntervalFactor: 1, maxRetryDuration: ms }),
+
+    terminalStep: async (ctx: Context, { code, message }: { code: number; message: string }) => {
+      try {
+        await ctx.run("terminal", () => {
+          throw new TerminalError(message, { errorCode: code });
+        });
+        return "no error";
+      } catch (error) {
+        return errorText(error);
+      }
+    },
+
+    sameRandom: async (ctx: Context, { key }: { key: string }) => {
+      const attempt = attempts.sameRandom.count(key);
+      const random = ctx.rand.uuidv4();
+      const stored = await ctx.run("random", () => random);
+      if (attempt === 1) failedAsAsked(attempt, key);
+      return random === stored;
+    },
+
+    sameTime: async (ctx: Context, { key }: { key: string }) => {
+      const now = await ctx.date.now();
+      const remembered = readings.get(key);
+      if (remembered !== undefined) return remembered === now;
+      readings.set(key, now);
+      return failedAsAsked(1, key);
+    },
+
+    parallel: async (ctx: Context, { key, n }: { key: string; n: number }) => {
+      const id = ctx.request().id;
+      const attempt = attempts.parallel.count(key);
+      const step = (i: number) => () => {
+        if (i === n - 1 && attempt === 1) failedAsAsked(attempt, key);
+        logStep(`run ${id} ${i}`);
+      };
+      await RestatePromise.all(Array.from({ length: n }, (_, i) => ctx.run(`step-${i}`, step(i))));
+      return n;
     },
   },
 });
