@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 /// What the names of our own options begin with.
 pub const PREFIX: &str = "millrace.";
+/// `retry`, `park`, `dead-letter` or `skip`: what becomes of a record that fails for good.
+pub const ON_FAILURE: &str = "millrace.on-failure";
+/// Where `dead-letter` writes to, in the cluster that the record came from.
+pub const DEAD_LETTER_TOPIC: &str = "millrace.dead-letter-topic";
 /// `reject` or `empty`: what happens to a record without key if the sink is keyed.
 pub const NULL_KEY: &str = "millrace.null-key";
 /// Budget per partition: waiting records of keys that can run.
@@ -30,11 +34,28 @@ pub enum NullKey {
     Empty,
 }
 
+/// What becomes of a record whose invocation fails for good: by a terminal failure, or when no attempt is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Attempts have no end, whatever the handler's retry policy says. A terminal failure ends the invocation.
+    Retry,
+    /// It waits for an operator, and the later records of its key behind it.
+    Park,
+    /// It is written to another topic.
+    DeadLetter,
+    /// It is counted.
+    Skip,
+}
+
 /// Our own options; `None` is for the server's configuration to decide.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionOptions {
     /// Records without key.
     pub null_key: NullKey,
+    /// `None`: the handler's retry policy decides.
+    pub on_failure: Option<OnFailure>,
+    /// There if and only if `on_failure` is `DeadLetter`.
+    pub dead_letter_topic: Option<String>,
     /// Per partition, at least 1.
     pub ready_records: Option<u64>,
     /// Per partition, at least 1.
@@ -87,6 +108,26 @@ impl SubscriptionOptions {
                     }
                     _ => "must be reject or empty".to_owned(),
                 },
+                ON_FAILURE => {
+                    parsed.on_failure = match value.as_str() {
+                        "retry" => Some(OnFailure::Retry),
+                        "park" => Some(OnFailure::Park),
+                        "dead-letter" => Some(OnFailure::DeadLetter),
+                        "skip" => Some(OnFailure::Skip),
+                        _ => {
+                            faults.push(OptionFault::new(key, "must be retry, park, dead-letter or skip"));
+                            continue;
+                        }
+                    };
+                    continue;
+                }
+                DEAD_LETTER_TOPIC => match topic_fault(value) {
+                    None => {
+                        parsed.dead_letter_topic = Some(value.clone());
+                        continue;
+                    }
+                    Some(reason) => reason.to_owned(),
+                },
                 READY_RECORDS => match records(value, &mut parsed.ready_records) {
                     Ok(()) => continue,
                     Err(reason) => reason,
@@ -107,7 +148,33 @@ impl SubscriptionOptions {
             };
             faults.push(OptionFault::new(key, fault));
         }
+        let is_named = options.contains_key(DEAD_LETTER_TOPIC);
+        match parsed.on_failure {
+            Some(OnFailure::DeadLetter) if !is_named => {
+                faults.push(OptionFault::new(DEAD_LETTER_TOPIC, format!("missing, {ON_FAILURE} is dead-letter")));
+            }
+            Some(OnFailure::DeadLetter) => {}
+            _ if is_named => {
+                faults.push(OptionFault::new(DEAD_LETTER_TOPIC, format!("needs {ON_FAILURE} to be dead-letter")));
+            }
+            _ => {}
+        }
         if faults.is_empty() { Ok(parsed) } else { Err(faults) }
+    }
+}
+
+/// Kafka's own limit for names of topics.
+pub const TOPIC_BYTES_MAX: usize = 249;
+
+/// Why Kafka would not have a topic of this name.
+pub fn topic_fault(topic: &str) -> Option<&'static str> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match topic {
+        "" => Some("the topic is missing"),
+        "." | ".." => Some("Kafka allows no such topic"),
+        _ if topic.len() > TOPIC_BYTES_MAX => Some("the topic's name is too long for Kafka"),
+        _ if !topic.bytes().all(legal) => Some("names of topics have letters, digits, '.', '_' and '-' only"),
+        _ => None,
     }
 }
 
@@ -168,6 +235,7 @@ mod tests {
             ready_bytes: Some(64 << 20),
             held_records: None,
             held_bytes: Some(1000),
+            ..SubscriptionOptions::default()
         };
         assert_eq!(options, Ok(expected));
         assert_eq!(parse(&[]), Ok(SubscriptionOptions::default()));
@@ -185,5 +253,23 @@ mod tests {
         ]);
         let expected = [HELD_BYTES, HELD_RECORDS, NULL_KEY, "millrace.other", READY_BYTES, READY_RECORDS];
         assert_eq!(faults, Err(expected.map(str::to_owned).to_vec()));
+    }
+
+    #[test]
+    fn a_dead_letter_topic_goes_with_its_policy() {
+        let options = parse(&[(ON_FAILURE, "dead-letter"), (DEAD_LETTER_TOPIC, "orders.dead")]).unwrap();
+        assert_eq!(options.on_failure, Some(OnFailure::DeadLetter));
+        assert_eq!(options.dead_letter_topic.as_deref(), Some("orders.dead"));
+        assert_eq!(parse(&[(ON_FAILURE, "park")]).unwrap().on_failure, Some(OnFailure::Park));
+        let topic = Err(vec![DEAD_LETTER_TOPIC.to_owned()]);
+        for pairs in [
+            &[(ON_FAILURE, "dead-letter")][..],
+            &[(DEAD_LETTER_TOPIC, "t")],
+            &[(ON_FAILURE, "skip"), (DEAD_LETTER_TOPIC, "t")],
+            &[(ON_FAILURE, "dead-letter"), (DEAD_LETTER_TOPIC, "a/b")],
+        ] {
+            assert_eq!(parse(pairs), topic, "{pairs:?}");
+        }
+        assert_eq!(parse(&[(ON_FAILURE, "explode")]), Err(vec![ON_FAILURE.to_owned()]));
     }
 }

@@ -17,9 +17,6 @@ use super::{
 /// Subscriptions that a cluster keeps.
 pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 
-/// Kafka's own limit for names of topics.
-pub const TOPIC_BYTES_MAX: usize = 249;
-
 /// `client.id` where neither the subscription nor its cluster says one: that of the product documentation, which
 /// people's quotas and dashboards know.
 pub const CLIENT_ID: &str = "restate";
@@ -123,7 +120,13 @@ pub fn subscribe(
 ) -> Result<(Change, Arc<Subscription>), SubscribeError> {
     let (cluster, topic) = source(schema, &asked.source)?;
     let (service, handler) = sink(schema, &asked.sink)?;
-    let mut faults = SubscriptionOptions::parse(&asked.options).err().unwrap_or_default();
+    let mut faults = match SubscriptionOptions::parse(&asked.options) {
+        Ok(own) if own.dead_letter_topic.as_deref() == Some(topic) => {
+            vec![OptionFault::new(options::DEAD_LETTER_TOPIC, "is the topic that is read: its letters would come back")]
+        }
+        Ok(_) => Vec::new(),
+        Err(faults) => faults,
+    };
     faults.extend(check.subscription(&options::of_the_client(&asked.options)));
     if !faults.is_empty() {
         return Err(SubscribeError::Options(faults));
@@ -181,14 +184,7 @@ fn source<'a>(schema: &Schema, uri: &'a str) -> Result<(&'a str, &'a str), Subsc
         let available = schema.kafka_clusters().map(|cluster| cluster.name.clone()).collect();
         return Err(SubscribeError::UnknownCluster { name: cluster.to_owned(), available });
     }
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    let reason = match topic {
-        "" => "the topic is missing",
-        "." | ".." => "Kafka allows no such topic",
-        _ if topic.len() > TOPIC_BYTES_MAX => "the topic's name is too long for Kafka",
-        _ if !topic.bytes().all(legal) => "names of topics have letters, digits, '.', '_' and '-' only",
-        _ => return Ok((cluster, topic)),
-    };
+    let Some(reason) = options::topic_fault(topic) else { return Ok((cluster, topic)) };
     Err(SubscribeError::Topic { uri: uri.to_owned(), reason })
 }
 
