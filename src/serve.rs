@@ -113,7 +113,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Node> {
     let (fatal_sender, fatal) = mpsc::channel(8);
 
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let drivers = Drivers::new(settings.partitions, cores.div_ceil(CORES_PER_DRIVER));
+    let drivers = Drivers::new(settings.partitions, cores.div_ceil(CORES_PER_DRIVER), Arc::clone(&env));
     let handle = drivers.handle();
     let (reports, meta_reports) = MetaReports::new(drivers.sink());
     let log = LocalLog::open(settings.base_dir.join("log"), &settings.log, Arc::new(reports))

@@ -111,6 +111,10 @@ fn common(id: InvocationId, target: &Target, source: &Source, pin: Option<&Pin>)
             set("invoked_by_id", id.to_string().into());
             set("invoked_by_target", target_text(target).into());
         }
+        Source::RestartAsNew { from } => {
+            set("invoked_by", "restart_as_new".into());
+            set("restarted_from", from.to_string().into());
+        }
     }
     if let Some(pin) = pin {
         set("pinned_deployment_id", pin.deployment.to_string().into());
@@ -162,6 +166,9 @@ fn pending_view(completion: u32, pending: &Pending) -> Value {
             json!({"completion": completion, "kind": "sleep", "wake_at": ApiTime(*wake_at)})
         }
         Pending::Call { id } => json!({"completion": completion, "kind": "call", "invocation_id": id.to_string()}),
+        Pending::Attach { id } => json!({"completion": completion, "kind": "attach", "invocation_id": id.to_string()}),
+        Pending::Output { id } => json!({"completion": completion, "kind": "output", "invocation_id": id.to_string()}),
+        Pending::Promise { name } => json!({"completion": completion, "kind": "promise", "name": name.as_str()}),
     }
 }
 
@@ -216,7 +223,10 @@ fn awaited(row: &Invocation) -> Option<String> {
         parts.push(match row.pending.iter().find(|(id, _)| id == completion) {
             Some((_, Pending::Run)) => "a step".to_owned(),
             Some((_, Pending::Sleep { wake_at })) => format!("a timer at {}", ApiTime(*wake_at)),
-            Some((_, Pending::Call { id })) => format!("the result of {id}"),
+            Some((_, Pending::Call { id } | Pending::Attach { id } | Pending::Output { id })) => {
+                format!("the result of {id}")
+            }
+            Some((_, Pending::Promise { name })) => format!("promise '{name}'"),
             None => format!("result {completion}"),
         });
     }

@@ -1,6 +1,7 @@
 use millrace_model::{
     DeploymentId, Lsn, PartitionId, PartitionKey, SubscriptionId, TimestampMs,
-    invocation::{HandlerKind, KeyLoad, RecordSource, Retries},
+    invocation::{HandlerKind, KeyLoad, Milestones, RecordSource, Retries},
+    ranges::IndexRanges,
 };
 
 use super::*;
@@ -13,6 +14,7 @@ pub(crate) fn row(status: Status) -> Invocation {
         created_lsn: Lsn(1),
         created_at: TimestampMs(1_000),
         modified_at: TimestampMs(2_000),
+        milestones: Milestones::default(),
         target: Target {
             service: "Orders".into(),
             handler: "add".into(),
@@ -33,8 +35,11 @@ pub(crate) fn row(status: Status) -> Invocation {
         status,
         journal_len: 1,
         commands: 1,
+        last_notification: 0,
+        awakeables: IndexRanges::default(),
         last_entry_at: TimestampMs(1_000),
         attempt: 2,
+        last_start_at: None,
         refused: false,
         pin: Some(Pin { deployment: DeploymentId(4), protocol_version: 7 }),
         pending: vec![(1, Pending::Sleep { wake_at: TimestampMs(60_000) }), (2, Pending::Call { id: OTHER })],
@@ -80,7 +85,8 @@ fn every_status_says_what_it_waits_for() {
         None,
         &format!("an operator: it is paused (boom); PATCH /invocations/{OTHER}/resume goes on with it"),
     );
-    let awaiting = Awaiting { completions: vec![1, 2, 9], signals: vec![1, 17], names: vec!["go".into()] };
+    let awaiting =
+        Awaiting { completions: vec![1, 2, 9], signals: vec![1, 17], names: vec!["go".into()], ..Default::default() };
     let suspended = Invocation { awaiting: Some(awaiting), ..row(Status::Suspended) };
     check(
         suspended,

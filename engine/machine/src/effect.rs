@@ -3,7 +3,7 @@
 use millrace_model::{
     InvocationId, PartitionId, SourceId, SubscriptionId, TimestampMs,
     command::{Lane, Message},
-    invocation::AttemptError,
+    invocation::{AttemptError, Target},
     journal::{Completion, JournalRow},
     table::TimerKey,
 };
@@ -45,6 +45,8 @@ pub enum Effect {
     Ended {
         /// Which.
         id: InvocationId,
+        /// What it ran.
+        target: Target,
         /// How.
         result: Completion,
         /// Until when the result answers repeats.
@@ -71,6 +73,11 @@ pub enum Effect {
         /// Which.
         source: SourceId,
     },
+    /// A dead letter is there to be written.
+    Letter {
+        /// Whose.
+        subscription: SubscriptionId,
+    },
     /// The budgets of a subscription changed.
     Budget {
         /// Which.
@@ -87,8 +94,8 @@ pub enum Answer {
         known: bool,
         /// When it starts, if it is still scheduled.
         execute_at: Option<TimestampMs>,
-        /// Its result, if it has ended, and until when it answers repeats.
-        ended: Option<(Completion, TimestampMs)>,
+        /// If it has ended.
+        ended: Option<Box<Past>>,
     },
     /// Done.
     Done,
@@ -105,7 +112,18 @@ pub enum Answer {
     },
 }
 
-/// Why an operator's command did nothing.
+/// An invocation that has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Past {
+    /// What it ran.
+    pub target: Target,
+    /// How it ended.
+    pub result: Completion,
+    /// Until when the result answers repeats.
+    pub result_until: TimestampMs,
+}
+
+/// Why a command from outside did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No such invocation, or no longer.
@@ -118,4 +136,18 @@ pub enum Refusal {
     NotStarted,
     /// It is not running.
     NotRunning,
+    /// The awakeable has been completed.
+    AlreadyCompleted,
+    /// It runs, or it has no deployment yet, so that this cannot be changed.
+    NotPinned,
+    /// What it was called with is not kept any more.
+    NoInput,
+    /// Commands up to there have no results.
+    Unresolved,
+    /// Not for workflows.
+    Workflow,
+    /// The state is not what the edit was made against.
+    StateChanged,
+    /// A parked one whose failed run has calls that have not ended.
+    StillCalling,
 }

@@ -10,13 +10,14 @@
 mod command;
 mod effect;
 mod entry;
+mod failure;
 mod lifecycle;
 mod lock;
 mod memory;
 mod txn;
 mod view;
 
-pub use effect::{Answer, Effect, Refusal};
+pub use effect::{Answer, Effect, Past, Refusal};
 pub use lifecycle::KNOWN_IDS_MS;
 pub use memory::{ContentHash, MemoryView};
 pub use txn::{MACHINE_VERSION, Outcome, Txn};

@@ -3,13 +3,16 @@
 use millrace_model::{
     InvocationId, TimestampMs,
     command::{Known, Lane, Message},
-    invocation::{Completed, HandlerKind, Invocation, NewInvocation, Pending, ResultSink, Retries, Source, Status},
+    invocation::{
+        Completed, HandlerKind, Invocation, Milestones, NewInvocation, Pending, ResultSink, Retries, Source, Status,
+    },
     journal::{Awaiting, Completion, Entry, Failure, JournalRow, Notification, NotificationId, ty},
+    ranges::IndexRanges,
     source::Budget,
     table::{Ended, Expiries, ExpiryKey, ExpiryKind, Invocations, Journal, TimerKey, TimerKind, Timers},
 };
 
-use crate::{Answer, Effect, StateView, Txn};
+use crate::{Answer, Effect, Past, StateView, Txn};
 
 /// Ids of ended invocations are kept at least this long, so that a repeated command finds them (DESIGN.md section 2).
 pub const KNOWN_IDS_MS: u64 = 10 * 60 * 1000;
@@ -44,6 +47,7 @@ impl<V: StateView> Txn<'_, V> {
             created_lsn: self.lsn,
             created_at,
             modified_at: now,
+            milestones: Milestones::default(),
             target,
             source,
             idempotency_key: new.idempotency_key,
@@ -54,8 +58,11 @@ impl<V: StateView> Txn<'_, V> {
             status: Status::Running,
             journal_len: 1,
             commands: 1,
+            last_notification: 0,
+            awakeables: IndexRanges::default(),
             last_entry_at: now,
             attempt: 0,
+            last_start_at: None,
             refused: false,
             pin: None,
             pending: Vec::new(),
@@ -65,14 +72,17 @@ impl<V: StateView> Txn<'_, V> {
             retries: Retries::default(),
             last_error: None,
         };
-        self.put::<Journal>((id, 0), JournalRow { appended_at: now, entry: Entry::Input { headers, value } });
+        let input = Entry::Input { headers, value };
+        self.put::<Journal>((id, 0), JournalRow { appended_at: now, previous: 0, entry: input });
         let execute_at = execute_at.filter(|at| *at > now);
         match execute_at {
             Some(at) => {
                 invocation.status = Status::Scheduled { at };
+                invocation.milestones.scheduled_at = Some(now);
+                invocation.milestones.scheduled_start_at = Some(at);
                 self.set_timer(TimerKey { at, id, kind: TimerKind::Start });
             }
-            None => self.admit(id, &mut invocation)?,
+            None => self.admit(id, &mut invocation, now)?,
         }
         self.put::<Invocations>(id, invocation);
         Ok(Answer::Accepted { known: false, execute_at, ended: None })
@@ -114,7 +124,8 @@ impl<V: StateView> Txn<'_, V> {
             let result = if refuse_run { Completion::Failure(already_invoked()) } else { ended.result.clone() };
             self.respond(caller, completion, result, now)?;
         }
-        let ended = Some((ended.result, ended.result_until));
+        let past = Past { target: ended.target, result: ended.result, result_until: ended.result_until };
+        let ended = Some(Box::new(past));
         Ok(Some(Answer::Accepted { known: true, execute_at: None, ended }))
     }
 
@@ -146,13 +157,13 @@ impl<V: StateView> Txn<'_, V> {
             }
             Message::CallResult { caller, completion, result } => {
                 let id = NotificationId::Completion(completion);
-                self.notify(caller, Notification { ty: ty::CALL, id, result: result.into() }, now)
+                self.notify(caller, Notification { ty: ty::CALL, id, result }, now)
             }
             Message::Settle { subscription, change } => self.change_budget(subscription, change),
-            Message::Signal { target, index, result } => {
-                let id = NotificationId::Signal(index);
-                self.notify(target, Notification { ty: ty::SIGNAL, id, result }, now)
+            Message::Signal { target, signal, result } => {
+                self.notify(target, Notification { ty: ty::SIGNAL, id: signal, result }, now)
             }
+            Message::Kill { .. } | Message::Attach { .. } | Message::GetOutput { .. } => Ok(()),
         }
     }
 
@@ -164,12 +175,12 @@ impl<V: StateView> Txn<'_, V> {
         result: Completion,
         now: TimestampMs,
     ) -> Result<(), V::Error> {
-        self.tell(caller, Message::CallResult { caller, completion, result }, now)
+        self.tell(caller, Message::CallResult { caller, completion, result: result.into() }, now)
     }
 
     /// Appends an entry. The caller stores the row.
     pub(crate) fn append(&mut self, id: InvocationId, invocation: &mut Invocation, entry: Entry, now: TimestampMs) {
-        self.put::<Journal>((id, invocation.journal_len), JournalRow { appended_at: now, entry });
+        self.put::<Journal>((id, invocation.journal_len), JournalRow { appended_at: now, previous: 0, entry });
         invocation.journal_len += 1;
         invocation.modified_at = now;
     }
@@ -207,7 +218,8 @@ impl<V: StateView> Txn<'_, V> {
     ) {
         let index = invocation.journal_len;
         let wakes = invocation.awaiting.as_ref().is_some_and(|awaiting| awaiting.lists(&notification.id));
-        let row = JournalRow { appended_at: now, entry: Entry::Notification(notification) };
+        let previous = std::mem::replace(&mut invocation.last_notification, index);
+        let row = JournalRow { appended_at: now, previous, entry: Entry::Notification(notification) };
         if invocation.status == Status::Running {
             self.effect(Effect::Forward { id, index, row: row.clone(), ack });
         }
@@ -217,7 +229,7 @@ impl<V: StateView> Txn<'_, V> {
         if wakes {
             invocation.awaiting = None;
             if invocation.status == Status::Suspended {
-                self.run(id, invocation);
+                self.run(id, invocation, now);
             }
         }
     }
@@ -263,6 +275,10 @@ impl<V: StateView> Txn<'_, V> {
         result: Completion,
         now: TimestampMs,
     ) -> Result<(), V::Error> {
+        self.unpark(id, &invocation, |outcomes| outcomes.dropped += 1)?;
+        if let (Source::Record(record), Completion::Failure(_)) = (&invocation.source, &result) {
+            self.count(record.subscription, |outcomes| outcomes.failed += 1)?;
+        }
         self.drop_timers(id, &invocation);
         self.delete::<Invocations>(id);
         let kept = invocation.completion_retention.max(invocation.journal_retention).max(KNOWN_IDS_MS);
@@ -281,9 +297,9 @@ impl<V: StateView> Txn<'_, V> {
         for sink in std::mem::take(&mut invocation.sinks) {
             self.respond(sink.caller, sink.completion, result.clone(), now)?;
         }
-        self.effect(Effect::Ended { id, result: result.clone(), result_until });
+        self.effect(Effect::Ended { id, target: invocation.target.clone(), result: result.clone(), result_until });
         match invocation.target.object() {
-            Some(object) if invocation.target.kind.is_exclusive() => self.release(object, id, &invocation)?,
+            Some(object) if invocation.target.kind.is_exclusive() => self.release(object, id, &invocation, now)?,
             _ => self.settle_record(&invocation.source),
         }
         self.put::<Ended>(
@@ -292,12 +308,19 @@ impl<V: StateView> Txn<'_, V> {
                 created_lsn: invocation.created_lsn,
                 created_at: invocation.created_at,
                 completed_at: now,
+                milestones: invocation.milestones,
                 target: invocation.target,
                 source: invocation.source,
                 idempotency_key: invocation.idempotency_key,
+                completion_retention: invocation.completion_retention,
+                journal_retention: invocation.journal_retention,
+                random_seed: invocation.random_seed,
+                traceparent: invocation.traceparent,
                 pin: invocation.pin,
                 attempts: invocation.attempt,
                 journal_len,
+                commands: invocation.commands,
+                unstarted: false,
                 result,
                 result_until,
                 expires_at,
@@ -326,7 +349,7 @@ impl<V: StateView> Txn<'_, V> {
         for sink in std::mem::take(&mut invocation.sinks) {
             self.respond(sink.caller, sink.completion, result.clone(), now)?;
         }
-        self.effect(Effect::Ended { id, result, result_until: now });
+        self.effect(Effect::Ended { id, target: invocation.target, result, result_until: now });
         Ok(())
     }
 

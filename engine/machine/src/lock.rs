@@ -1,8 +1,8 @@
 //! The lock of a key, who waits for it, and how its records count in the budgets of their readers.
 
 use millrace_model::{
-    InvocationId,
-    invocation::{Invocation, KeyLoad, Lock, ObjectKey, RecordSource, Source, Status},
+    InvocationId, TimestampMs,
+    invocation::{Invocation, KeyLoad, Lock, ObjectKey, RecordSource, Source, Status, Waiting},
     source::Budget,
     table::{Inbox, Invocations, Locks},
 };
@@ -74,24 +74,30 @@ impl<V: StateView> Txn<'_, V> {
     }
 
     /// Runs an invocation that may start now, or queues it behind its key. The caller stores the row.
-    pub(crate) fn admit(&mut self, id: InvocationId, invocation: &mut Invocation) -> Result<(), V::Error> {
+    pub(crate) fn admit(
+        &mut self,
+        id: InvocationId,
+        invocation: &mut Invocation,
+        now: TimestampMs,
+    ) -> Result<(), V::Error> {
         let object = match invocation.target.object() {
             Some(object) if invocation.target.kind.is_exclusive() => object,
             _ => {
-                self.run(id, invocation);
+                self.run(id, invocation, now);
                 return Ok(());
             }
         };
         let mut lock = match self.get::<Locks>(&object)? {
             None => {
-                self.run(id, invocation);
+                self.run(id, invocation, now);
                 Lock { holder: id, head: 0, tail: 0, blocked: false, loads: Vec::new() }
             }
             Some(mut lock) => {
                 let seq = lock.tail;
                 lock.tail += 1;
                 invocation.status = Status::Inboxed { seq };
-                self.put::<Inbox>((object.clone(), seq), id);
+                invocation.milestones.inboxed_at = Some(now);
+                self.put::<Inbox>((object.clone(), seq), Waiting::Invocation(id));
                 lock
             }
         };
@@ -103,13 +109,20 @@ impl<V: StateView> Txn<'_, V> {
     }
 
     /// It runs from now on, and has no attempt. The caller stores the row.
-    pub(crate) fn run(&mut self, id: InvocationId, invocation: &mut Invocation) {
+    pub(crate) fn run(&mut self, id: InvocationId, invocation: &mut Invocation, now: TimestampMs) {
         invocation.status = Status::Running;
+        invocation.milestones.running_at.get_or_insert(now);
         self.effect(Effect::Start { id });
     }
 
     /// The holder has ended: the next one in the inbox takes over in this batch.
-    pub(crate) fn release(&mut self, object: ObjectKey, id: InvocationId, ended: &Invocation) -> Result<(), V::Error> {
+    pub(crate) fn release(
+        &mut self,
+        object: ObjectKey,
+        id: InvocationId,
+        ended: &Invocation,
+        now: TimestampMs,
+    ) -> Result<(), V::Error> {
         let Some(mut lock) = self.get::<Locks>(&object)?.filter(|lock| lock.holder == id) else {
             return Ok(());
         };
@@ -126,10 +139,18 @@ impl<V: StateView> Txn<'_, V> {
                 continue; // Killed while it waited.
             };
             self.delete_once::<Inbox>(place);
+            let next = match next {
+                Waiting::Invocation(next) => next,
+                Waiting::Edit(edit) => {
+                    self.edit_state(&object, &edit)?;
+                    continue;
+                }
+            };
             let Some(mut invocation) = self.get::<Invocations>(&next)? else {
                 continue;
             };
-            self.run(next, &mut invocation);
+            self.run(next, &mut invocation, now);
+            invocation.modified_at = now;
             self.put::<Invocations>(next, invocation);
             lock.holder = next;
             self.put::<Locks>(object, lock);

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 
 use bytes::Bytes;
 use millrace_model::{
-    DecodeError, InvocationId, Wire,
+    DecodeError, InvocationId, Text, Wire,
     invocation::ObjectKey,
     journal::JournalRow,
-    table::{Changes, Journal, OrderedKey, State, Table, key_of_stored, stored_key},
+    table::{Changes, Journal, OrderedKey, Promises, State, Table, key_of_stored, stored_key},
 };
 
 use crate::StateView;
@@ -68,6 +68,18 @@ impl MemoryView {
         (0..len).map(|index| self.get::<Journal>(&(id, index))?.ok_or(DecodeError::End)).collect()
     }
 
+    /// Rows of one object in a table, by what stands behind the object in their keys.
+    fn of_object<T: Table>(&self, object: &ObjectKey) -> impl Iterator<Item = (Vec<u8>, &Bytes)> {
+        let mut prefix = vec![T::TAG];
+        object.put_key(&mut prefix);
+        let len = prefix.len();
+        let first = prefix.clone();
+        self.rows
+            .range(first..)
+            .take_while(move |(key, _)| key.starts_with(&prefix))
+            .map(move |(key, row)| (key[len..].to_vec(), row))
+    }
+
     /// Equal to the store's when keys and rows of all tables are.
     pub fn content_hash(&self) -> u64 {
         let mut hash = ContentHash::default();
@@ -84,16 +96,17 @@ impl StateView for MemoryView {
     }
 
     fn state(&self, object: &ObjectKey) -> Result<Vec<(Bytes, Bytes)>, DecodeError> {
-        let mut prefix = vec![State::TAG];
-        object.put_key(&mut prefix);
-        let of_object = |(key, _): &(&Vec<u8>, &Bytes)| key.starts_with(&prefix);
-        self.rows
-            .range(prefix.clone()..)
-            .take_while(of_object)
+        self.of_object::<State>(object)
             .map(|(key, row)| {
-                let key = Bytes::get_key(&mut &key[prefix.len()..]).ok_or(DecodeError::Malformed(State::NAME))?;
+                let key = Bytes::get_key(&mut &key[..]).ok_or(DecodeError::Malformed(State::NAME))?;
                 Ok((key, Bytes::decode(row.clone())?))
             })
+            .collect()
+    }
+
+    fn promises(&self, object: &ObjectKey) -> Result<Vec<Text>, DecodeError> {
+        self.of_object::<Promises>(object)
+            .map(|(key, _)| Text::get_key(&mut &key[..]).ok_or(DecodeError::Malformed(Promises::NAME)))
             .collect()
     }
 }

@@ -1,7 +1,7 @@
 //! What the state machine reads.
 
 use bytes::Bytes;
-use millrace_model::{invocation::ObjectKey, table::Table};
+use millrace_model::{Text, invocation::ObjectKey, table::Table};
 
 /// The committed state of a partition. Implemented by the store, and in memory by
 /// [`MemoryView`](crate::MemoryView); `engine/store/tests/contract.rs` holds both to the same.
@@ -14,4 +14,7 @@ pub trait StateView {
 
     /// All committed state of an object: key and value, sorted bytewise by key.
     fn state(&self, object: &ObjectKey) -> Result<Vec<(Bytes, Bytes)>, Self::Error>;
+
+    /// Names of all committed promises of a workflow.
+    fn promises(&self, object: &ObjectKey) -> Result<Vec<Text>, Self::Error>;
 }

@@ -227,10 +227,11 @@ fn a_known_id_is_answered_as_accepted() {
     assert_eq!(answer, Answer::Accepted { known: true, execute_at: None, ended: None });
     assert_eq!(effects, []);
     world.end(call.id);
-    let Answer::Accepted { known: true, ended: Some((result, _)), .. } = world.apply(0, repeat).0 else {
+    let Answer::Accepted { known: true, ended: Some(past), .. } = world.apply(0, repeat).0 else {
         panic!("it has ended");
     };
-    assert_eq!(result, Completion::Success(Bytes::from_static(b"done")));
+    assert_eq!(past.result, Completion::Success(Bytes::from_static(b"done")));
+    assert_eq!(past.target, call.target);
 }
 
 #[test]
@@ -273,7 +274,7 @@ fn operators_get_the_answers_of_the_table() {
             Command::Terminate { id, mode: TerminateMode::Cancel, now },
             Command::Purge { id, now },
             Command::Pause { id, now },
-            Command::Resume { id, now },
+            Command::Resume { deployment: None, id, now },
         ]
     };
     let refused = Answer::Refused;

@@ -12,12 +12,12 @@ pub use ingest::{Ingest, IngestRecord, OpenSource, SeekReason, SeekSource};
 
 use crate::{
     codec::{DecodeError, Input, Wire, wire_enum, wire_struct},
-    ids::SubscriptionId,
-    ids::{ClusterId, InvocationId, PartitionId},
-    invocation::NewInvocation,
-    journal::{Completion, NotificationResult},
+    ids::{ClusterId, DeploymentId, InvocationId, PartitionId, SubscriptionId},
+    invocation::{NewInvocation, ObjectKey},
+    journal::{NotificationId, NotificationResult},
     key::SourceId,
     source::Budget,
+    state::StateEdit,
     table::{ExpiryKey, TimerKey},
     text::{Text, TimestampMs},
 };
@@ -75,14 +75,14 @@ wire_enum!(Lane { 1 => Events, 2 => Control, });
 pub enum Message {
     /// A record of a source, or a call of a handler.
     Invoke(Box<NewInvocation>),
-    /// A callee's result for its caller.
+    /// What an invocation asked another one for: the result of a call or of an attach, or a look at a result.
     CallResult {
-        /// The caller.
+        /// Who asked.
         caller: InvocationId,
         /// Its completion id.
         completion: u32,
-        /// The result.
-        result: Completion,
+        /// The answer.
+        result: NotificationResult,
     },
     /// How the records of a reader moved at the owner of their keys.
     Settle {
@@ -95,17 +95,43 @@ pub enum Message {
     Signal {
         /// Who gets it.
         target: InvocationId,
-        /// Its number.
-        index: u32,
+        /// By number or by name.
+        signal: NotificationId,
         /// Its value.
         result: NotificationResult,
+    },
+    /// Its caller was killed.
+    Kill {
+        /// Who ends.
+        target: InvocationId,
+    },
+    /// Somebody wants the result, now or when it is there.
+    Attach {
+        /// Whose.
+        target: InvocationId,
+        /// Who wants it.
+        caller: InvocationId,
+        /// Its completion id.
+        completion: u32,
+    },
+    /// Somebody wants the result if it is there.
+    GetOutput {
+        /// Whose.
+        target: InvocationId,
+        /// Who wants it.
+        caller: InvocationId,
+        /// Its completion id.
+        completion: u32,
     },
 }
 wire_enum!(Message {
     1 => Invoke(invocation),
     2 => CallResult { caller, completion, result },
     3 => Settle { subscription, change },
-    4 => Signal { target, index, result },
+    4 => Signal { target, signal, result },
+    5 => Kill { target },
+    6 => Attach { target, caller, completion },
+    7 => GetOutput { target, caller, completion },
 });
 
 /// One command.
@@ -175,6 +201,8 @@ pub enum Command {
     Resume {
         /// Which.
         id: InvocationId,
+        /// Where its attempts go from now on; it must speak the pinned protocol version, which the proposer has seen to.
+        deployment: Option<DeploymentId>,
         /// The proposer's clock.
         now: TimestampMs,
     },
@@ -206,6 +234,40 @@ pub enum Command {
         /// The proposer's clock.
         now: TimestampMs,
     },
+    /// A signal from outside: completes an awakeable, or cancels.
+    Signal {
+        /// Who gets it.
+        target: InvocationId,
+        /// By number or by name; never a completion.
+        signal: NotificationId,
+        /// Its value.
+        result: NotificationResult,
+        /// The proposer's clock.
+        now: TimestampMs,
+    },
+    /// Edits the state of a key in turn with its handlers.
+    MutateState {
+        /// Which.
+        object: ObjectKey,
+        /// How.
+        edit: StateEdit,
+        /// The proposer's clock.
+        now: TimestampMs,
+    },
+    /// Makes a new invocation from the input of one that has ended.
+    RestartAsNew(RestartAsNew),
+    /// The broker has acknowledged dead letters.
+    LettersWritten {
+        /// Whose.
+        subscription: SubscriptionId,
+        /// Which.
+        ids: Vec<InvocationId>,
+    },
+    /// A subscription is gone: nobody looks at how its records ended any more.
+    ForgetSubscription {
+        /// Which.
+        subscription: SubscriptionId,
+    },
 }
 wire_enum!(Command {
     1 => Announce(announce),
@@ -219,12 +281,36 @@ wire_enum!(Command {
     9 => SeekSource(seek),
     10 => CloseSource { source },
     11 => Terminate { id, mode, now },
-    12 => Resume { id, now },
+    12 => Resume { id, deployment, now },
     13 => Purge { id, now },
     14 => PurgeJournal { id, now },
     15 => Expire { now, rows },
     16 => Pause { id, now },
+    17 => Signal { target, signal, result, now },
+    18 => MutateState { object, edit, now },
+    19 => RestartAsNew(restart),
+    30 => LettersWritten { subscription, ids },
+    31 => ForgetSubscription { subscription },
 });
+
+/// See [`Command::RestartAsNew`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartAsNew {
+    /// The one that has ended.
+    pub id: InvocationId,
+    /// The new one; it has the same partition key.
+    pub new: InvocationId,
+    /// Journal index up to which entries are copied, it included; 0 is the input alone.
+    pub from: u32,
+    /// Where it runs, if the old one was pinned; it must speak the pinned protocol version. `None`: what has a copied
+    /// prefix stays where it was, else it is as for any new invocation.
+    pub deployment: Option<DeploymentId>,
+    /// Of the new one.
+    pub random_seed: u64,
+    /// The proposer's clock.
+    pub now: TimestampMs,
+}
+wire_struct! { RestartAsNew { id, new, from, deployment, random_seed, now } }
 
 /// First byte of an encoded batch.
 const BATCH_VERSION: u8 = 1;

@@ -7,6 +7,8 @@ use crate::{
     ids::{DeploymentId, InvocationId, PartitionId, SubscriptionId},
     journal::{Awaiting, Completion, Header},
     lsn::Lsn,
+    ranges::IndexRanges,
+    state::StateEdit,
     text::{Text, TimestampMs},
 };
 
@@ -83,8 +85,18 @@ pub enum Source {
         /// Where it wants the result; `None` for a one-way call.
         completion: Option<u32>,
     },
+    /// An operator, from the input of one that has ended.
+    RestartAsNew {
+        /// The one that has ended.
+        from: InvocationId,
+    },
 }
-wire_enum!(Source { 1 => Ingress, 2 => Record(record), 3 => Caller { id, target, completion }, });
+wire_enum!(Source {
+    1 => Ingress,
+    2 => Record(record),
+    3 => Caller { id, target, completion },
+    4 => RestartAsNew { from },
+});
 
 /// Which record, and how it counts in its subscription's budgets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,8 +172,30 @@ pub enum Pending {
         /// The callee.
         id: InvocationId,
     },
+    /// The result of an invocation that somebody else made.
+    Attach {
+        /// Which.
+        id: InvocationId,
+    },
+    /// A look at the result of an invocation.
+    Output {
+        /// Which.
+        id: InvocationId,
+    },
+    /// A promise of the workflow.
+    Promise {
+        /// Its name.
+        name: Text,
+    },
 }
-wire_enum!(Pending { 1 => Run, 2 => Sleep { wake_at }, 3 => Call { id }, });
+wire_enum!(Pending {
+    1 => Run,
+    2 => Sleep { wake_at },
+    3 => Call { id },
+    4 => Attach { id },
+    5 => Output { id },
+    6 => Promise { name },
+});
 
 /// Where an active invocation stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,6 +269,20 @@ pub struct Retries {
 }
 wire_struct! { Retries { failed, failed_since_entry } }
 
+/// When an invocation came to where, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Milestones {
+    /// It was scheduled.
+    pub scheduled_at: Option<TimestampMs>,
+    /// For when.
+    pub scheduled_start_at: Option<TimestampMs>,
+    /// It was put into the inbox of its key.
+    pub inboxed_at: Option<TimestampMs>,
+    /// It could run for the first time.
+    pub running_at: Option<TimestampMs>,
+}
+wire_struct! { Milestones { scheduled_at, scheduled_start_at, inboxed_at, running_at } }
+
 /// Who gets the result besides those who wait over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResultSink {
@@ -254,6 +302,8 @@ pub struct Invocation {
     pub created_at: TimestampMs,
     /// Time of the last command that changed it.
     pub modified_at: TimestampMs,
+    /// Where it has been.
+    pub milestones: Milestones,
     /// What it runs.
     pub target: Target,
     /// Who made it.
@@ -274,10 +324,16 @@ pub struct Invocation {
     pub journal_len: u32,
     /// Commands among them; Input counts.
     pub commands: u32,
+    /// Index of the last notification; 0 before the first. [`crate::journal::JournalRow::previous`] leads on from it.
+    pub last_notification: u32,
+    /// Awakeables that have been completed, by signal index.
+    pub awakeables: IndexRanges,
     /// Time of the last command stored.
     pub last_entry_at: TimestampMs,
     /// Highest attempt that has proposed anything; 0 before the first.
     pub attempt: u32,
+    /// When that attempt proposed something first.
+    pub last_start_at: Option<TimestampMs>,
     /// The attempt did what it may not; only its failure is still taken.
     pub refused: bool,
     /// Fixed by the first durable effect.
@@ -297,9 +353,9 @@ pub struct Invocation {
 }
 wire_struct! {
     Invocation {
-        created_lsn, created_at, modified_at, target, source, idempotency_key, completion_retention,
-        journal_retention, random_seed, traceparent, status, journal_len, commands, last_entry_at, attempt, refused,
-        pin, pending, awaiting, output, sinks, retries, last_error,
+        created_lsn, created_at, modified_at, milestones, target, source, idempotency_key, completion_retention,
+        journal_retention, random_seed, traceparent, status, journal_len, commands, last_notification, awakeables,
+        last_entry_at, attempt, last_start_at, refused, pin, pending, awaiting, output, sinks, retries, last_error,
     }
 }
 
@@ -312,18 +368,32 @@ pub struct Completed {
     pub created_at: TimestampMs,
     /// When it ended.
     pub completed_at: TimestampMs,
+    /// Where it has been.
+    pub milestones: Milestones,
     /// What it ran.
     pub target: Target,
     /// Who made it.
     pub source: Source,
     /// Given by the caller.
     pub idempotency_key: Option<Text>,
+    /// Milliseconds.
+    pub completion_retention: u64,
+    /// Milliseconds.
+    pub journal_retention: u64,
+    /// The same for all attempts; also tells a repeated command from a later call with the same id.
+    pub random_seed: u64,
+    /// W3C trace context.
+    pub traceparent: Option<Text>,
     /// Where it ran last.
     pub pin: Option<Pin>,
     /// Attempts that proposed anything.
     pub attempts: u32,
     /// Entries kept; 0 once the journal is gone.
     pub journal_len: u32,
+    /// Commands that it had, Input included.
+    pub commands: u32,
+    /// It ended before it started: kept so that its command is known, and not shown.
+    pub unstarted: bool,
     /// How it ended.
     pub result: Completion,
     /// Until when the result answers repeats of the call.
@@ -335,10 +405,41 @@ pub struct Completed {
 }
 wire_struct! {
     Completed {
-        created_lsn, created_at, completed_at, target, source, idempotency_key, pin, attempts, journal_len, result,
+        created_lsn, created_at, completed_at, milestones, target, source, idempotency_key, completion_retention,
+        journal_retention, random_seed, traceparent, pin, attempts, journal_len, commands, unstarted, result,
         result_until, expires_at, journal_expires_at,
     }
 }
+
+impl Completed {
+    /// Until when people see it: the row itself may stay longer, so that its id is known.
+    pub fn shown_until(&self) -> TimestampMs {
+        if self.unstarted {
+            return self.completed_at;
+        }
+        self.completed_at.after(self.completion_retention.max(self.journal_retention))
+    }
+}
+
+/// What waits at a place of an inbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// An invocation.
+    Invocation(InvocationId),
+    /// An edit of the state.
+    Edit(Box<StateEdit>),
+}
+wire_enum!(Waiting { 1 => Invocation(id), 2 => Edit(edit), });
+
+/// A durable promise of a workflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// Not completed. Who waits for it.
+    Awaited(Vec<ResultSink>),
+    /// For good.
+    Completed(Completion),
+}
+wire_enum!(Promise { 1 => Awaited(waiters), 2 => Completed(result), });
 
 /// Unsettled records of one subscription, read by one partition, at one key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+pub use crate::awaiting::{ArrivedLeaf, AwaitNode, Awaiting, Combinator};
 use crate::{
     codec::{wire_enum, wire_struct},
     ids::InvocationId,
@@ -19,6 +20,12 @@ pub mod ty {
     pub const LAZY_STATE: u16 = 0x8002;
     /// Answers GetLazyStateKeys.
     pub const LAZY_STATE_KEYS: u16 = 0x8006;
+    /// Answers GetPromise.
+    pub const PROMISE: u16 = 0x8009;
+    /// Answers PeekPromise.
+    pub const PEEK_PROMISE: u16 = 0x800A;
+    /// Answers CompletePromise.
+    pub const COMPLETE_PROMISE: u16 = 0x800B;
     /// Answers Sleep.
     pub const SLEEP: u16 = 0x800C;
     /// Answers Call with its result.
@@ -27,12 +34,19 @@ pub mod ty {
     pub const CALL_ID: u16 = 0x800E;
     /// Answers Run.
     pub const RUN: u16 = 0x8011;
+    /// Answers AttachInvocation.
+    pub const ATTACH: u16 = 0x8012;
+    /// Answers GetInvocationOutput.
+    pub const INVOCATION_OUTPUT: u16 = 0x8013;
     /// A signal.
     pub const SIGNAL: u16 = 0xFBFF;
 }
 
 /// The signal index that cancels.
 pub const SIGNAL_CANCEL: u32 = 1;
+
+/// The first signal index of awakeables: these and later ones are completed once, others may come again.
+pub const SIGNAL_AWAKEABLE_FIRST: u32 = 17;
 
 /// Name and value as a handler sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,30 +169,10 @@ wire_enum!(Entry { 1 => Input { headers, value }, 2 => Command { ty, raw }, 3 =>
 pub struct JournalRow {
     /// When it was proposed.
     pub appended_at: TimestampMs,
+    /// Of a notification: the index of the one before it, so that they can be walked backwards without the commands
+    /// between them. 0 for the first one, and for entries that are none.
+    pub previous: u32,
     /// What it is.
     pub entry: Entry,
 }
-wire_struct! { JournalRow { appended_at, entry } }
-
-/// The leaves of what an attempt waits for: any of them wakes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Awaiting {
-    /// Completion ids.
-    pub completions: Vec<u32>,
-    /// Signal indices.
-    pub signals: Vec<u32>,
-    /// Signal names.
-    pub names: Vec<Text>,
-}
-wire_struct! { Awaiting { completions, signals, names } }
-
-impl Awaiting {
-    /// Does this notification wake it?
-    pub fn lists(&self, id: &NotificationId) -> bool {
-        match id {
-            NotificationId::Completion(id) => self.completions.contains(id),
-            NotificationId::Signal(index) => self.signals.contains(index),
-            NotificationId::Named(name) => self.names.contains(name),
-        }
-    }
-}
+wire_struct! { JournalRow { appended_at, previous, entry } }

@@ -2,6 +2,7 @@
 //!
 //! No I/O, no clock, no randomness; nothing here depends on another crate of the engine.
 
+pub mod awaiting;
 pub mod codec;
 pub mod codes;
 pub mod command;
@@ -11,13 +12,15 @@ pub mod invocation;
 pub mod journal;
 pub mod key;
 pub mod lsn;
+pub mod ranges;
 pub mod source;
+pub mod state;
 pub mod table;
 pub mod text;
+pub mod units;
 
 pub use codec::{DecodeError, Wire};
 pub use codes::{Code, Coded};
-pub mod units;
 pub use command::Command;
 pub use env::Env;
 pub use ids::{AwakeableId, ClusterId, DeploymentId, IdError, InvocationId, PartitionId, SubscriptionId};

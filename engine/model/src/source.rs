@@ -1,5 +1,9 @@
 //! Rows about sources and their budgets.
 
+mod failure;
+
+pub use failure::{DeadLetter, FailurePolicy, Outcomes, Parked, origin};
+
 use crate::{
     codec::{wire_enum, wire_struct},
     text::{Text, TimestampMs},
@@ -56,6 +60,17 @@ pub struct SourceRow {
 }
 wire_struct! { SourceRow { topic, generation, position, records, rejected, examples, missing, opened_at, record_at } }
 
+impl SourceRow {
+    /// Counts a rejected record and remembers it among the last ones.
+    pub fn reject(&mut self, rejected: Rejected) {
+        self.rejected += 1;
+        self.examples.push(rejected);
+        if self.examples.len() > REJECTED_EXAMPLES_MAX {
+            self.examples.remove(0);
+        }
+    }
+}
+
 /// Unsettled records of one subscription at the partition that read them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
@@ -77,6 +92,11 @@ impl Budget {
     /// One record of `bytes`, ready.
     pub fn ready(bytes: u32) -> Self {
         Budget { ready_records: 1, ready_bytes: i64::from(bytes), ..Self::ZERO }
+    }
+
+    /// One record of `bytes`, held.
+    pub fn held(bytes: u32) -> Self {
+        Budget { held_records: 1, held_bytes: i64::from(bytes), ..Self::ZERO }
     }
 }
 

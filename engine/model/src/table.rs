@@ -11,11 +11,11 @@ use crate::{
     codec::{DecodeError, Wire, wire_enum, wire_struct},
     command::{Lane, Message},
     ids::{InvocationId, PartitionId, SubscriptionId},
-    invocation::{Completed, Invocation, Lock, ObjectKey},
+    invocation::{Completed, Invocation, Lock, ObjectKey, Promise, Waiting},
     journal::JournalRow,
     key::{PartitionKey, SourceId},
     lsn::LeaderEpoch,
-    source::{Budget, SourceRow},
+    source::{Budget, DeadLetter, Outcomes, Parked, SourceRow},
     text::{Text, TimestampMs},
 };
 
@@ -214,20 +214,24 @@ pub enum ExpiryKind {
     Journal,
     /// All of it.
     Invocation,
+    /// Of a workflow's run: state and promises of its key.
+    Workflow,
 }
-wire_enum!(ExpiryKind { 1 => Journal, 2 => Invocation, });
+wire_enum!(ExpiryKind { 1 => Journal, 2 => Invocation, 3 => Workflow, });
 
 impl OrderedKey for ExpiryKind {
     fn put_key(&self, out: &mut Vec<u8>) {
         out.push(match self {
             ExpiryKind::Journal => 1,
             ExpiryKind::Invocation => 2,
+            ExpiryKind::Workflow => 3,
         });
     }
     fn get_key(input: &mut &[u8]) -> Option<Self> {
         match take(input)? {
             [1] => Some(ExpiryKind::Journal),
             [2] => Some(ExpiryKind::Invocation),
+            [3] => Some(ExpiryKind::Workflow),
             _ => None,
         }
     }
@@ -379,9 +383,11 @@ tables! {
     /// Locks and the ends of inboxes.
     0x20 Locks(locks): ObjectKey => Lock;
     /// Who waits for a key, by place.
-    0x21 Inbox(inbox): (ObjectKey, u64) => InvocationId;
+    0x21 Inbox(inbox): (ObjectKey, u64) => Waiting;
     /// Key/value state.
     0x30 State(state): (ObjectKey, Bytes) => Bytes;
+    /// Durable promises of workflows, by name.
+    0x31 Promises(promises): (ObjectKey, Text) => Promise;
     /// Timers, by time.
     0x40 Timers(timers): TimerKey => ();
     /// Retentions, by their end.
@@ -396,6 +402,12 @@ tables! {
     0x60 Sources(sources): SourceId => SourceRow;
     /// Unsettled records, by subscription.
     0x61 Budgets(budgets): SubscriptionId => Budget;
+    /// How records ended here, by subscription.
+    0x62 OutcomeCounts(outcome_counts): SubscriptionId => Outcomes;
+    /// Records that wait for an operator, by their invocations.
+    0x63 ParkedRecords(parked_records): (SubscriptionId, InvocationId) => Parked;
+    /// Records on their way to a dead-letter topic.
+    0x64 DeadLetters(dead_letters): (SubscriptionId, InvocationId) => DeadLetter;
 }
 
 #[cfg(test)]

@@ -103,13 +103,13 @@ pub enum DriverError {
 }
 
 impl Drivers {
-    /// For `partitions` partitions on `drivers` threads, both at least 1.
-    pub fn new(partitions: u16, drivers: usize) -> Self {
+    /// For `partitions` partitions on `drivers` threads, both at least 1. `env`: what operators' commands are stamped by.
+    pub fn new(partitions: u16, drivers: usize, env: Arc<dyn Env>) -> Self {
         let mailboxes: Vec<_> = (0..drivers.clamp(1, usize::from(partitions))).map(|_| Arc::default()).collect();
         let reports = Arc::new(Reports {
             drivers: mailboxes.iter().map(|mailbox| (Mutex::default(), Arc::clone(mailbox))).collect(),
         });
-        Self { handle: Handle::new(partitions, mailboxes), reports, stop: Arc::default() }
+        Self { handle: Handle::new(partitions, mailboxes, env), reports, stop: Arc::default() }
     }
 
     /// The way to the leaders; what it is given waits until they run.

@@ -5,12 +5,12 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
-use millrace_machine::{Answer, Refusal, StateView};
+use millrace_machine::{Answer, StateView};
 use millrace_model::{
-    Command, InvocationId, PartitionId, SubscriptionId, TimestampMs,
+    Command, Env, InvocationId, PartitionId, SubscriptionId, TimestampMs,
     codes::{self, Code, Coded},
-    command::{Attempt, Known, Lane, TerminateMode},
-    invocation::NewInvocation,
+    command::{Attempt, Known, Lane},
+    invocation::{NewInvocation, Target},
     journal::Completion,
     source::Budget,
     table::{OutboxLanes, Received},
@@ -55,6 +55,8 @@ impl Coded for ProposeError {
 /// An invocation has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ended {
+    /// What it ran.
+    pub target: Target,
     /// How.
     pub result: Completion,
     /// It was there before this call.
@@ -81,6 +83,8 @@ pub enum Output {
     NotReady,
     /// It has ended.
     Ended {
+        /// What it ran.
+        target: Target,
         /// How.
         result: Completion,
         /// Until when the result answers repeats.
@@ -97,6 +101,7 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     pub(crate) board: Board,
     admission: AtomicU8,
+    env: Arc<dyn Env>,
 }
 
 /// Cheap to clone.
@@ -105,9 +110,17 @@ pub struct Handle(pub(crate) Arc<Shared>);
 
 impl Handle {
     /// For `partitions` partitions, dealt out to as many drivers as there are mailboxes.
-    pub(crate) fn new(partitions: u16, mailboxes: Vec<Arc<Mailbox>>) -> Self {
+    pub(crate) fn new(partitions: u16, mailboxes: Vec<Arc<Mailbox>>, env: Arc<dyn Env>) -> Self {
         let board = Board::new(partitions);
-        Self(Arc::new(Shared { partitions, mailboxes, board, admission: AtomicU8::new(ADMIT) }))
+        Self(Arc::new(Shared { partitions, mailboxes, board, admission: AtomicU8::new(ADMIT), env }))
+    }
+
+    pub(crate) fn env(&self) -> &dyn Env {
+        &*self.0.env
+    }
+
+    pub(crate) fn now(&self) -> TimestampMs {
+        self.0.env.now()
     }
 
     /// N of DESIGN.md section 2.
@@ -200,7 +213,7 @@ impl Handle {
     /// The read barrier of "not found" (DESIGN.md section 4, item 7): a handler may know an id whose invocation is still
     /// on its way. Resolves when `owner` has received what the other partitions had for it when this was called; `false`
     /// if there was nothing, so that looking again is of no use.
-    async fn wait_for_messages(&self, owner: PartitionId) -> Result<bool, ProposeError> {
+    pub(crate) async fn wait_for_messages(&self, owner: PartitionId) -> Result<bool, ProposeError> {
         let mut sent = Vec::new();
         for from in (0..self.0.partitions).map(PartitionId).filter(|from| *from != owner) {
             for lane in [Lane::Control, Lane::Events] {
@@ -251,20 +264,6 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         self.offer(partition, Input::Propose { command, reply: Some(reply) }, bytes)?;
         answer.await.map_err(|_| ProposeError::Unknown)
-    }
-
-    /// Kills or cancels. `Ok(Err(..))`: why not.
-    pub async fn terminate(
-        &self,
-        id: InvocationId,
-        mode: TerminateMode,
-        now: TimestampMs,
-    ) -> Result<Result<Answer, Refusal>, ProposeError> {
-        let answer = self.propose(self.owner(id), Command::Terminate { id, mode, now }).await?;
-        Ok(match answer {
-            Answer::Refused(refusal) => Err(refusal),
-            answer => Ok(answer),
-        })
     }
 
     /// Looks at a partition between two batches: what is committed, and what its leader does. `look` must be quick,

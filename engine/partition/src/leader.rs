@@ -14,7 +14,7 @@ use std::{
 };
 
 use millrace_log::{Append, AppendError, Decision, Delivery, Kind, Loglet, Over, Settle};
-use millrace_machine::{Answer, Effect, StateView, Txn};
+use millrace_machine::{Answer, Effect, Past, StateView, Txn};
 use millrace_model::{
     Command, InvocationId, LeaderEpoch, PartitionId, TimestampMs,
     command::{Action, AnnounceLeader},
@@ -211,7 +211,7 @@ where
             }
             Input::Attempt { attempt, lazy } => {
                 let last = attempt.actions.last();
-                if let Some(Action::End | Action::Suspend { .. } | Action::Fail { .. }) = last {
+                if let Some(Action::End | Action::EndBy { .. } | Action::Suspend { .. } | Action::Fail { .. }) = last {
                     self.attempts.finished(attempt.id, attempt.attempt);
                 }
                 self.push(Command::Attempt(attempt), !lazy);
@@ -233,8 +233,8 @@ where
                 }
             }
             Input::Attach { id, reply } => match look_up_in(&self.store, id)? {
-                Output::Ended { result, result_until } => {
-                    let _ = reply.send(Some(Ended { result, known: true, ended_before: Some(result_until) }));
+                Output::Ended { target, result, result_until } => {
+                    let _ = reply.send(Some(Ended { target, result, known: true, ended_before: Some(result_until) }));
                 }
                 Output::NotReady => self.wait(id, true, reply),
                 Output::NotFound => _ = reply.send(None),
@@ -495,6 +495,9 @@ where
         self.store.commit(&outcome.changes, applied).map_err(LeaderError::store)?;
         self.note_expiries(&outcome.changes);
         self.show_budgets(&outcome.effects, around.board)?;
+        if outcome.effects.iter().any(|effect| matches!(effect, Effect::Letter { .. })) {
+            around.board.letters_are_there();
+        }
         for hook in batch.hooks {
             self.tell(hook, &mut answers)?;
         }
@@ -528,8 +531,10 @@ where
             Hook::Ended { at, id, reply } => {
                 if let Answer::Accepted { known, ended, .. } = std::mem::replace(&mut answers[at], Answer::Done) {
                     match ended {
-                        Some((result, until)) => {
-                            let _ = reply.send(Some(Ended { result, known, ended_before: Some(until) }));
+                        Some(past) => {
+                            let Past { target, result, result_until } = *past;
+                            let ended_before = Some(result_until);
+                            let _ = reply.send(Some(Ended { target, result, known, ended_before }));
                         }
                         None => self.wait(id, known, reply),
                     }
@@ -568,14 +573,15 @@ where
             Effect::Forward { id, index, row, ack } => self.attempts.forward(id, index, row, ack),
             Effect::Abort { id } => self.attempts.abort(id),
             Effect::Refuse { id, attempt, error } => self.attempts.refuse(id, attempt, error),
-            Effect::Ended { id, result, .. } => {
+            Effect::Ended { id, target, result, .. } => {
                 for (known, waiter) in self.waiters.remove(&id).into_iter().flatten() {
-                    let _ = waiter.send(Some(Ended { result: result.clone(), known, ended_before: None }));
+                    let (target, result) = (target.clone(), result.clone());
+                    let _ = waiter.send(Some(Ended { target, result, known, ended_before: None }));
                 }
             }
             Effect::SetTimer { key } => self.timers.set(key),
             Effect::Send { to, lane, seq, message } => self.outbox.added(to, lane, seq, message),
-            Effect::Source { .. } | Effect::Budget { .. } => {}
+            Effect::Source { .. } | Effect::Budget { .. } | Effect::Letter { .. } => {}
         }
     }
 
@@ -603,6 +609,8 @@ where
             ControlFlow::Continue(())
         })?;
         around.board.reset(self.partition, budgets);
+        // Those of the leader before: whoever writes them looks.
+        around.board.letters_are_there();
         Ok(())
     }
 
@@ -719,7 +727,9 @@ where
         return Ok(Output::NotReady);
     }
     Ok(match store.get::<table::Ended>(&id).map_err(LeaderError::store)? {
-        Some(ended) => Output::Ended { result: ended.result, result_until: ended.result_until },
+        Some(ended) => {
+            Output::Ended { target: ended.target, result: ended.result, result_until: ended.result_until }
+        }
         None => Output::NotFound,
     })
 }

@@ -14,6 +14,7 @@ pub mod invoker;
 mod leader;
 mod mailbox;
 pub mod metrics;
+mod operate;
 mod outbox;
 mod recover;
 mod status;

@@ -25,12 +25,14 @@ pub struct LeaderStatus {
 pub struct Board {
     budgets: RwLock<BTreeMap<(PartitionId, SubscriptionId), Budget>>,
     changed: Vec<watch::Sender<u64>>,
+    letters: watch::Sender<u64>,
 }
 
 impl Board {
     /// Everything is settled.
     pub fn new(partitions: u16) -> Self {
-        Self { budgets: RwLock::default(), changed: (0..partitions).map(|_| watch::Sender::new(0)).collect() }
+        let changed = (0..partitions).map(|_| watch::Sender::new(0)).collect();
+        Self { budgets: RwLock::default(), changed, letters: watch::Sender::new(0) }
     }
 
     /// Unsettled records of a subscription that `partition` has read.
@@ -41,6 +43,15 @@ impl Board {
     /// Resolves when a budget of `partition` changes after the receiver last looked.
     pub fn changed(&self, partition: PartitionId) -> watch::Receiver<u64> {
         self.changed[usize::from(partition.0)].subscribe()
+    }
+
+    /// Resolves when a partition of this node may have got dead letters after the receiver last looked.
+    pub fn letters(&self) -> watch::Receiver<u64> {
+        self.letters.subscribe()
+    }
+
+    pub(crate) fn letters_are_there(&self) {
+        self.letters.send_modify(|n| *n += 1);
     }
 
     /// Forgets what a leader before knew: what has settled since has no budget any more.

@@ -276,7 +276,7 @@ impl Attempt {
     }
 
     fn wait(&mut self, completion: u32, step: &mut Step, around: &mut Around<'_>) {
-        let awaiting = Awaiting { completions: vec![completion], signals: vec![1], names: Vec::new() };
+        let awaiting = Awaiting { completions: vec![completion], signals: vec![1], ..Awaiting::default() };
         let is_run = self.ops[completion as usize / 2] == Op::Run;
         if is_run {
             return;

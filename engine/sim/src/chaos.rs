@@ -315,7 +315,7 @@ impl World {
                 0 => Command::Terminate { id, mode: TerminateMode::Kill, now },
                 1 => Command::Terminate { id, mode: TerminateMode::Cancel, now },
                 2 => Command::Pause { id, now },
-                _ => Command::Resume { id, now },
+                _ => Command::Resume { id, deployment: None, now },
             }
         } else if kind < 6 {
             let Some((id, _)) = self.rng.pick(&rows::<Ended>(view)).cloned() else { return };
@@ -336,7 +336,7 @@ impl World {
         for partition in self.partitions() {
             for (id, row) in self.active(partition) {
                 if row.status == Status::Paused && (!self.faulty || self.rng.chance(400)) {
-                    self.order(partition, Command::Resume { id, now });
+                    self.order(partition, Command::Resume { id, deployment: None, now });
                 }
             }
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use millrace_log::Applied;
 use millrace_machine::{ContentHash, MemoryView, StateView};
 use millrace_model::{
-    DecodeError, InvocationId,
+    DecodeError, InvocationId, Text,
     invocation::ObjectKey,
     journal::JournalRow,
     table::{Changes, Table},
@@ -54,6 +54,10 @@ impl StateView for SimStore {
 
     fn state(&self, object: &ObjectKey) -> Result<Vec<(Bytes, Bytes)>, DecodeError> {
         self.view.state(object)
+    }
+
+    fn promises(&self, object: &ObjectKey) -> Result<Vec<Text>, DecodeError> {
+        self.view.promises(object)
     }
 }
 

@@ -5,10 +5,10 @@ use std::{ops::ControlFlow, path::Path, sync::Arc};
 use bytes::Bytes;
 use millrace_machine::{ContentHash, StateView};
 use millrace_model::{
-    Applied, InvocationId, Lsn, PartitionId,
+    Applied, InvocationId, Lsn, PartitionId, Text,
     invocation::ObjectKey,
     journal::JournalRow,
-    table::{Changes, Invocations, Journal, OrderedKey, State, Table},
+    table::{Changes, Invocations, Journal, OrderedKey, Promises, State, Table},
 };
 use parking_lot::Mutex;
 use rocksdb::WriteBatch;
@@ -29,6 +29,10 @@ use crate::{
 const BATCH_BYTES_FIRST: usize = 4 << 10;
 /// More than this is not reserved for the next batch, however large the last one was.
 const BATCH_BYTES_KEPT: usize = 256 << 10;
+/// Deletions in memory that are worth a flush of their own. What they delete keeps its place on the disk until they
+/// are in a file and that is compacted, and a row is easily a hundred times as large as its deletion; a file of so many
+/// is some hundred KiB.
+const DELETIONS_FLUSHED: u64 = 20_000;
 
 /// How the state machine's reads were answered since the store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub struct PartitionStore {
     share: Share,
     metrics: PartitionMetrics,
     commits: u64,
+    /// Since memory was last told to go to files.
+    deletions: u64,
     batch_bytes: usize,
 }
 
@@ -140,6 +146,7 @@ impl PartitionStore {
             share: Share::new(shared),
             metrics: PartitionMetrics::new(partition),
             commits: 0,
+            deletions: 0,
             batch_bytes: BATCH_BYTES_FIRST,
         };
         store.warm()?;
@@ -148,15 +155,11 @@ impl PartitionStore {
         Ok(store)
     }
 
-    /// Loads the tables of what is active that are not wholly in memory, as far as there is room. `open` has done it;
-    /// worth repeating when the load that pushed rows out is over.
-    pub fn warm(&mut self) -> Result<(), StoreError> {
+    /// Loads the tables of what is active, as far as there is room.
+    fn warm(&mut self) -> Result<(), StoreError> {
         let (db, share) = (&self.db, &self.share);
         let rows = &mut self.caches.get_mut().rows;
         for tag in ROW_TABLES {
-            if rows.is_whole(tag) {
-                continue;
-            }
             let mut all = true;
             db.each_prefixed(&[tag], false, &mut |key, row| {
                 all = rows.load(key, row, share.rows());
@@ -193,7 +196,10 @@ impl PartitionStore {
             let there = caches.change(tag, key, row);
             match row {
                 Some(row) => batch.put(key, row),
-                None if there => batch.delete(key),
+                None if there => {
+                    self.deletions += 1;
+                    batch.delete(key);
+                }
                 None => {}
             }
         });
@@ -209,6 +215,16 @@ impl PartitionStore {
     /// Writes what is in memory to files; see [`StoreHandle::flush`].
     pub fn flush(&self, wait: bool) -> Result<(), StoreError> {
         self.handle().flush(wait)
+    }
+
+    /// Gives back the room of what was deleted: begins a flush when many deletions wait in memory, from where RocksDB
+    /// compacts them by itself. Every few seconds; does not block.
+    pub fn reclaim(&mut self) -> Result<(), StoreError> {
+        if self.deletions < DELETIONS_FLUSHED || self.db.flushing() {
+            return Ok(());
+        }
+        self.deletions = 0;
+        self.flush(false)
     }
 
     /// For other threads.
@@ -269,13 +285,14 @@ impl PartitionStore {
         self.caches.lock().reads
     }
 
-    /// Sets this partition's gauges and counters. For every scrape, or each 10 s. Gives back memory too, if partitions
+    /// Sets this partition's gauges and counters, and those of the node. For every scrape, or each 10 s. Gives back memory too, if partitions
     /// that were opened since have made its share smaller and no commit has done so.
     pub fn observe(&self) {
         let mut caches = self.caches.lock();
         caches.trim(&self.share);
         let cached = caches.rows.bytes() + caches.journals.bytes() + caches.objects.bytes();
         self.metrics.set(&self.db, caches.reads, self.commits, cached);
+        self.share.observe();
     }
 
     /// Writes a copy of the store to `dir`, which must not exist; opened, it has exactly what is committed now.
@@ -365,5 +382,16 @@ impl StateView for PartitionStore {
         caches.objects.fill(&caches.key, rows);
         caches.objects.trim(self.share.objects());
         decoded
+    }
+
+    fn promises(&self, object: &ObjectKey) -> Result<Vec<Text>, StoreError> {
+        self.db.check()?;
+        self.caches.lock().reads.seeks += 1;
+        let mut names = Vec::new();
+        self.scan_prefix::<Promises>(object, &mut |(_, name), _| {
+            names.push(name);
+            ControlFlow::Continue(())
+        })?;
+        Ok(names)
     }
 }

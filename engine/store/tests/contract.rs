@@ -6,6 +6,7 @@ use bytes::Bytes;
 use millrace_machine::{MemoryView, StateView};
 use millrace_model::{
     InvocationId,
+    invocation::Waiting,
     journal::JournalRow,
     table::{Changes, Ended, Inbox, Invocations, Journal, Locks, State, Table},
 };
@@ -155,7 +156,7 @@ fn scans_follow_the_order_of_keys(view: &mut impl Provider) {
     let mut changes = Changes::default();
     for k in 0..20 {
         put::<Locks>(&mut changes, object(k), lock(k));
-        put::<Inbox>(&mut changes, (object(k), k * 1000), id(k));
+        put::<Inbox>(&mut changes, (object(k), k * 1000), Waiting::Invocation(id(k)));
     }
     view.commit(&changes);
     let mut all: Vec<_> = (0..20).map(object).collect();

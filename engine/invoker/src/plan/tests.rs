@@ -3,8 +3,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millrace_model::{
     DeploymentId, Lsn, PartitionKey,
-    invocation::{HandlerKind, Retries, Source, Status},
+    invocation::{HandlerKind, Milestones, Retries, Source, Status},
     journal::{Failure, Notification, NotificationResult},
+    ranges::IndexRanges,
 };
 use millrace_protocol::{AwaitTree, Command, CommandEvent, ty};
 
@@ -48,6 +49,7 @@ fn invocation(pending: Vec<(u32, Pending)>) -> Invocation {
         created_lsn: Lsn(1),
         created_at: NOW,
         modified_at: NOW,
+        milestones: Milestones::default(),
         target: target(),
         source: Source::Ingress,
         idempotency_key: None,
@@ -58,8 +60,11 @@ fn invocation(pending: Vec<(u32, Pending)>) -> Invocation {
         status: Status::Running,
         journal_len: 1,
         commands: 1,
+        last_notification: 0,
+        awakeables: IndexRanges::default(),
         last_entry_at: NOW,
         attempt: 1,
+        last_start_at: None,
         refused: false,
         pin: None,
         pending,
@@ -132,7 +137,7 @@ impl Case {
 }
 
 fn awaiting(completions: &[u32]) -> Option<Awaiting> {
-    Some(Awaiting { completions: completions.to_vec(), signals: vec![1], names: Vec::new() })
+    Some(Awaiting { completions: completions.to_vec(), signals: vec![1], ..Awaiting::default() })
 }
 
 #[test]

@@ -309,7 +309,7 @@ async fn silence_is_answered_with_a_half_close_and_a_suspension_taken() {
     setup.policy = AttemptPolicy { inactivity_timeout: std::time::Duration::from_millis(80), ..setup.policy };
     let node = setup.start();
     let id = node.run_new().await;
-    let awaiting = Awaiting { completions: vec![1], signals: vec![1], names: vec![] };
+    let awaiting = Awaiting { completions: vec![1], signals: vec![1], ..Awaiting::default() };
     assert_eq!(node.leader.actions(id).last(), Some(&Action::Suspend { awaiting, seen: 1 }));
 }
 
@@ -401,7 +401,7 @@ async fn a_hint_is_proposed_lazily_when_the_handler_stays_silent() {
     node.leader.until("the hint", id, |proposed, _| !proposed.is_empty()).await;
     let proposed = node.leader.proposed(id);
     assert!(proposed[0].lazy);
-    let awaiting = Some(Awaiting { completions: vec![9], signals: vec![1], names: vec![] });
+    let awaiting = Some(Awaiting { completions: vec![9], signals: vec![1], ..Awaiting::default() });
     assert_eq!(proposed[0].attempt.actions, [Action::AwaitingOn { awaiting, seen: 1 }]);
     node.leader.signal(id, 1);
     node.closed(id, attempt).await;

@@ -32,6 +32,7 @@ impl<V: StateView> Txn<'_, V> {
         }
         if attempt > invocation.attempt {
             invocation.attempt = attempt;
+            invocation.last_start_at = Some(now);
             invocation.refused = false;
         }
         if invocation.pin.is_none() {
@@ -94,13 +95,19 @@ impl<V: StateView> Txn<'_, V> {
                 };
                 Ok(Next::Continue(invocation))
             }
-            Action::Suspend { awaiting, seen } => self.suspend(id, invocation, awaiting, seen),
+            Action::Suspend { awaiting, seen } => self.suspend(id, invocation, awaiting, seen, now),
             Action::End => match invocation.output.take() {
                 Some(result) => self.end(id, invocation, result, now).map(|()| Next::Over),
                 None => {
                     self.refuse(id, &mut invocation, codes::RT0012, "the handler ended without an output");
                     Ok(Next::Continue(invocation))
                 }
+            },
+            Action::EndBy { policy } => match invocation.output.clone() {
+                Some(Completion::Failure(failure)) => {
+                    self.settle_failed(id, invocation, failure, policy, now).map(|()| Next::Over)
+                }
+                _ => self.act(id, invocation, Action::End, now),
             },
             Action::Fail { decision, error, counts } => self.fail(id, invocation, decision, error, counts, now),
         }
@@ -112,11 +119,12 @@ impl<V: StateView> Txn<'_, V> {
         mut invocation: Invocation,
         awaiting: Awaiting,
         seen: u32,
+        now: TimestampMs,
     ) -> Result<Next, V::Error> {
         invocation.retries = Retries::default();
         if self.has_unseen(id, &invocation, &awaiting, seen)? {
             invocation.awaiting = None;
-            self.run(id, &mut invocation);
+            self.run(id, &mut invocation, now);
         } else {
             invocation.status = Status::Suspended;
             invocation.awaiting = Some(awaiting);
@@ -148,6 +156,10 @@ impl<V: StateView> Txn<'_, V> {
             Decision::Pause => invocation.status = Status::Paused,
             Decision::Fail(failure) => {
                 self.end(id, invocation, Completion::Failure(failure), now)?;
+                return Ok(Next::Over);
+            }
+            Decision::Settle { failure, policy } => {
+                self.settle_failed(id, invocation, failure, policy, now)?;
                 return Ok(Next::Over);
             }
         }

@@ -4,6 +4,7 @@ mod attempt;
 mod operate;
 mod shuffle;
 mod source;
+mod state;
 mod timers;
 
 use millrace_model::{
@@ -12,7 +13,7 @@ use millrace_model::{
     table::{Partition, PartitionRow},
 };
 
-use crate::{Answer, StateView, Txn, txn::MACHINE_VERSION};
+use crate::{Answer, Refusal, StateView, Txn, txn::MACHINE_VERSION};
 
 impl<V: StateView> Txn<'_, V> {
     /// Applies one command. Fails only if the view cannot be read; then nothing of the batch is kept.
@@ -32,11 +33,15 @@ impl<V: StateView> Txn<'_, V> {
             Command::SeekSource(seek) => self.seek_source(seek),
             Command::CloseSource { source } => self.close_source(source),
             Command::Terminate { id, mode, now } => self.terminate(id, mode, now),
-            Command::Resume { id, now } => self.resume(id, now),
+            Command::Resume { id, deployment, now } => self.resume(id, deployment, now),
             Command::Purge { id, .. } => self.purge(id),
             Command::PurgeJournal { id, .. } => self.purge_journal(id),
             Command::Expire { now, rows } => self.expire(now, rows),
             Command::Pause { id, now } => self.pause(id, now),
+            Command::Signal { .. } | Command::RestartAsNew(_) => Ok(Answer::Refused(Refusal::NotFound)),
+            Command::MutateState { object, edit, now } => self.mutate_state(object, edit, now),
+            Command::LettersWritten { subscription, ids } => self.letters_written(subscription, ids),
+            Command::ForgetSubscription { subscription } => self.forget_subscription(subscription),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What operators ask for.
 
 use millrace_model::{
-    InvocationId, TimestampMs,
+    DeploymentId, InvocationId, TimestampMs,
     command::TerminateMode,
     invocation::{Invocation, Retries, Status},
     journal::{Completion, Failure, Notification, NotificationId, NotificationResult, SIGNAL_CANCEL, ty},
@@ -44,12 +44,16 @@ impl<V: StateView> Txn<'_, V> {
                 }
                 self.end(id, invocation, Completion::Failure(Failure::new(409, "killed")), now)?;
             }
+            // Its handler is not there to react.
+            TerminateMode::Cancel if self.is_parked(id, &invocation)? => {
+                self.end(id, invocation, Completion::Failure(Failure::new(409, "canceled")), now)?;
+            }
             TerminateMode::Cancel => {
                 let id_of = NotificationId::Signal(SIGNAL_CANCEL);
                 let signal = Notification { ty: ty::SIGNAL, id: id_of, result: NotificationResult::Void };
                 self.add_notification(id, &mut invocation, signal, None, now);
                 if invocation.status == Status::Paused {
-                    self.restart(id, &mut invocation)?;
+                    self.restart(id, &mut invocation, now)?;
                 }
                 self.put::<Invocations>(id, invocation);
                 return Ok(Answer::Asynchronous);
@@ -59,26 +63,42 @@ impl<V: StateView> Txn<'_, V> {
     }
 
     /// Starts a new run of attempts. The caller stores the row.
-    fn restart(&mut self, id: InvocationId, invocation: &mut Invocation) -> Result<(), V::Error> {
+    fn restart(&mut self, id: InvocationId, invocation: &mut Invocation, now: TimestampMs) -> Result<(), V::Error> {
         if let Status::BackingOff { at } = invocation.status {
             self.delete::<Timers>(TimerKey { at, id, kind: TimerKind::Retry });
+        }
+        if self.unpark(id, invocation, |outcomes| outcomes.redriven += 1)? {
+            self.rewind(id, invocation);
         }
         invocation.retries = Retries::default();
         invocation.awaiting = None;
         self.block(id, invocation, false)?;
-        self.run(id, invocation);
+        self.run(id, invocation, now);
         Ok(())
     }
 
-    pub(super) fn resume(&mut self, id: InvocationId, now: TimestampMs) -> Result<Answer, V::Error> {
+    pub(super) fn resume(
+        &mut self,
+        id: InvocationId,
+        deployment: Option<DeploymentId>,
+        now: TimestampMs,
+    ) -> Result<Answer, V::Error> {
         let mut invocation = match self.active(id)? {
             Ok(invocation) => invocation,
             Err(answer) => return Ok(answer),
         };
         match invocation.status {
             Status::Scheduled { .. } | Status::Inboxed { .. } => return Ok(Answer::Refused(Refusal::NotStarted)),
+            _ if deployment.is_some() && invocation.pin.is_none() => return Ok(Answer::Refused(Refusal::NotPinned)),
+            Status::Running if deployment.is_some() => return Ok(Answer::Refused(Refusal::NotPinned)),
             Status::Running => return Ok(Answer::Done),
-            Status::Suspended | Status::BackingOff { .. } | Status::Paused => self.restart(id, &mut invocation)?,
+            Status::Paused if self.is_parked(id, &invocation)? && !self.can_redrive(&invocation) => {
+                return Ok(Answer::Refused(Refusal::StillCalling));
+            }
+            Status::Suspended | Status::BackingOff { .. } | Status::Paused => self.restart(id, &mut invocation, now)?,
+        }
+        if let (Some(deployment), Some(pin)) = (deployment, &mut invocation.pin) {
+            pin.deployment = deployment;
         }
         invocation.modified_at = now;
         self.put::<Invocations>(id, invocation);

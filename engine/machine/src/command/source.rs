@@ -4,7 +4,7 @@ use millrace_model::{
     SourceId, TimestampMs,
     command::{Ingest, IngestRecord, Known, Lane, Message, OpenSource, SeekSource},
     invocation::{NewInvocation, Source},
-    source::{Budget, REJECTED_EXAMPLES_MAX, Rejected, SourceRow},
+    source::{Budget, Rejected, SourceRow},
     table::Sources,
 };
 
@@ -49,11 +49,11 @@ impl<V: StateView> Txn<'_, V> {
                     self.take_record(*new, now)?;
                 }
                 IngestRecord::Reject { offset, reason } => {
-                    row.rejected += 1;
-                    row.examples.push(Rejected { offset, reason, at: now });
-                    if row.examples.len() > REJECTED_EXAMPLES_MAX {
-                        row.examples.remove(0);
-                    }
+                    row.reject(Rejected { offset, reason, at: now });
+                }
+                IngestRecord::Letter { offset, reason, id, letter } => {
+                    row.reject(Rejected { offset, reason, at: now });
+                    self.add_letter(source.subscription, id, *letter)?;
                 }
             }
         }

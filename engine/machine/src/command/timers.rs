@@ -27,8 +27,8 @@ impl<V: StateView> Txn<'_, V> {
             return Ok(());
         };
         match (timer.kind, &invocation.status) {
-            (TimerKind::Start, Status::Scheduled { at }) if *at == timer.at => self.admit(id, &mut invocation)?,
-            (TimerKind::Retry, Status::BackingOff { at }) if *at == timer.at => self.run(id, &mut invocation),
+            (TimerKind::Start, Status::Scheduled { at }) if *at == timer.at => self.admit(id, &mut invocation, now)?,
+            (TimerKind::Retry, Status::BackingOff { at }) if *at == timer.at => self.run(id, &mut invocation, now),
             (TimerKind::Sleep(completion), _) => {
                 let due = (completion, Pending::Sleep { wake_at: timer.at });
                 if !invocation.pending.contains(&due) {
@@ -58,6 +58,7 @@ impl<V: StateView> Txn<'_, V> {
                         ended.journal_len = 0;
                         self.put::<Ended>(row.id, ended);
                     }
+                    // Goes with the invocation.
                     _ => {}
                 }
             }

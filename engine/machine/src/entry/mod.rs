@@ -55,6 +55,12 @@ impl<V: StateView> Txn<'_, V> {
                 self.answer(id, &mut invocation, ty::LAZY_STATE_KEYS, completion, result, now);
             }
             CommandEffect::Call(callee) => return self.call(id, invocation, *callee, raw, now),
+            CommandEffect::GetPromise { .. }
+            | CommandEffect::PeekPromise { .. }
+            | CommandEffect::CompletePromise { .. }
+            | CommandEffect::SendSignal { .. }
+            | CommandEffect::Attach { .. }
+            | CommandEffect::GetOutput { .. } => {}
         }
         Ok(invocation)
     }

@@ -6,9 +6,10 @@ use crate::{
     codec::{wire_enum, wire_struct},
     ids::InvocationId,
     invocation::{AttemptError, NewInvocation, Pin},
-    journal::{Awaiting, Completion, Failure},
+    journal::{Awaiting, Completion, Failure, NotificationId, NotificationResult},
     lsn::Lsn,
-    text::TimestampMs,
+    source::FailurePolicy,
+    text::{Text, TimestampMs},
 };
 
 /// Everything an attempt has sent since its last proposal, in order.
@@ -106,6 +107,11 @@ pub enum Action {
         /// User code may have run: counts for the retries that SDKs see.
         counts: bool,
     },
+    /// It ended well, and is that of a record: if its output is a failure, the policy says what follows.
+    EndBy {
+        /// Of the record's subscription, at that moment.
+        policy: FailurePolicy,
+    },
 }
 wire_enum!(Action {
     1 => Command { index, ty, raw, effect },
@@ -114,6 +120,7 @@ wire_enum!(Action {
     4 => Suspend { awaiting, seen },
     5 => End,
     6 => Fail { decision, error, counts },
+    7 => EndBy { policy },
 });
 
 /// What follows from a failed attempt; decided when it failed, from the policy of that moment.
@@ -125,8 +132,15 @@ pub enum Decision {
     Pause,
     /// It ends with this failure.
     Fail(Failure),
+    /// The invocation of a record failed for good: its subscription's policy of that moment says what follows.
+    Settle {
+        /// Why.
+        failure: Failure,
+        /// What follows.
+        policy: FailurePolicy,
+    },
 }
-wire_enum!(Decision { 1 => RetryAt(at), 2 => Pause, 3 => Fail(failure), });
+wire_enum!(Decision { 1 => RetryAt(at), 2 => Pause, 3 => Fail(failure), 4 => Settle { failure, policy }, });
 
 /// What a command does besides being stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,6 +194,52 @@ pub enum CommandEffect {
     },
     /// A call or a send.
     Call(Box<Callee>),
+    /// Waits for a promise of the workflow.
+    GetPromise {
+        /// Its name.
+        key: Text,
+        /// Answered when it is completed.
+        completion: u32,
+    },
+    /// Looks at a promise of the workflow.
+    PeekPromise {
+        /// Its name.
+        key: Text,
+        /// Answered at once.
+        completion: u32,
+    },
+    /// Completes a promise of the workflow, unless it is completed.
+    CompletePromise {
+        /// Its name.
+        key: Text,
+        /// What who waits for it gets.
+        result: Completion,
+        /// Answered at once: void, or a failure with code 409.
+        completion: u32,
+    },
+    /// Sends a signal: an awakeable's completion, a named one, or with [`crate::journal::SIGNAL_CANCEL`] a cancellation.
+    SendSignal {
+        /// Who gets it.
+        target: InvocationId,
+        /// By number or by name; never a completion.
+        signal: NotificationId,
+        /// Its value.
+        result: NotificationResult,
+    },
+    /// Waits for the result of an invocation.
+    Attach {
+        /// Whose.
+        target: InvocationId,
+        /// Answered when it has ended; a failure with code 404 if it is not known.
+        completion: u32,
+    },
+    /// Looks at the result of an invocation.
+    GetOutput {
+        /// Whose.
+        target: InvocationId,
+        /// Answered at once or nearly: void while it has not ended, a failure with code 404 if it is not known.
+        completion: u32,
+    },
 }
 wire_enum!(CommandEffect {
     1 => None,
@@ -192,6 +252,12 @@ wire_enum!(CommandEffect {
     8 => Sleep { wake_at, completion },
     9 => Run { completion },
     10 => Call(callee),
+    11 => GetPromise { key, completion },
+    12 => PeekPromise { key, completion },
+    13 => CompletePromise { key, result, completion },
+    14 => SendSignal { target, signal, result },
+    15 => Attach { target, completion },
+    16 => GetOutput { target, completion },
 });
 
 /// What is called, resolved from the metadata when the command came.

@@ -4,7 +4,8 @@ use crate::{
     codec::{wire_enum, wire_struct},
     invocation::NewInvocation,
     key::SourceId,
-    source::RejectReason,
+    ids::InvocationId,
+    source::{DeadLetter, RejectReason},
     text::{Text, TimestampMs},
 };
 
@@ -54,8 +55,23 @@ pub enum IngestRecord {
         /// Why.
         reason: RejectReason,
     },
+    /// It cannot become one, and goes to a dead-letter topic.
+    Letter {
+        /// Its offset.
+        offset: i64,
+        /// Why.
+        reason: RejectReason,
+        /// Names the letter; no invocation has this id.
+        id: InvocationId,
+        /// What is written.
+        letter: Box<DeadLetter>,
+    },
 }
-wire_enum!(IngestRecord { 1 => Invoke(invocation), 2 => Reject { offset, reason }, });
+wire_enum!(IngestRecord {
+    1 => Invoke(invocation),
+    2 => Reject { offset, reason },
+    3 => Letter { offset, reason, id, letter },
+});
 
 /// Why a position moved otherwise than by reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,19 +7,23 @@ use millrace_model::{
     SubscriptionId, TimestampMs,
     command::{
         Action, AnnounceLeader, Attempt, Callee, CommandEffect, Decision, Ingest, IngestRecord, Known, Lane, Message,
-        OpenSource, SeekReason, SeekSource, Slice, TerminateMode,
+        OpenSource, RestartAsNew, SeekReason, SeekSource, Slice, TerminateMode,
     },
     invocation::{
-        AttemptError, Completed, HandlerKind, Invocation, KeyLoad, Lock, NewInvocation, ObjectKey, Pending, Pin,
-        RecordSource, RelatedCommand, ResultSink, Retries, Source, Status, Target,
+        AttemptError, Completed, HandlerKind, Invocation, KeyLoad, Lock, Milestones, NewInvocation, ObjectKey, Pending,
+        Pin, Promise, RecordSource, RelatedCommand, ResultSink, Retries, Source, Status, Target, Waiting,
     },
     journal::{
-        Awaiting, Completion, Entry, Failure, Header, JournalRow, Notification, NotificationId, NotificationResult,
+        ArrivedLeaf, AwaitNode, Awaiting, Combinator, Completion, Entry, Failure, Header, JournalRow, Notification,
+        NotificationId, NotificationResult,
     },
-    source::{Budget, RejectReason, Rejected, SourceRow},
+    ranges::IndexRanges,
+    source::{Budget, DeadLetter, FailurePolicy, Outcomes, Parked, RejectReason, Rejected, SourceRow},
+    state::{StateEdit, StateVersion},
     table::{
-        Budgets, Ended, Expiries, ExpiryKey, ExpiryKind, Inbox, Invocations, Journal, Locks, Outbox, OutboxEnds,
-        OutboxLanes, Partition, PartitionRow, Received, Sources, State, TimerKey, TimerKind, Timers,
+        Budgets, DeadLetters, Ended, Expiries, ExpiryKey, ExpiryKind, Inbox, Invocations, Journal, Locks, Outbox,
+        OutboxEnds, OutboxLanes, OutcomeCounts, ParkedRecords, Partition, PartitionRow, Promises, Received, Sources,
+        State, TimerKey, TimerKind, Timers,
     },
 };
 
@@ -92,7 +96,43 @@ fn attempt_error() -> AttemptError {
 }
 
 fn awaiting() -> Awaiting {
-    Awaiting { completions: vec![1, 200], signals: vec![17], names: vec!["go".into()] }
+    let node = |combinator, leaves, children, children_end| AwaitNode { combinator, leaves, children, children_end };
+    Awaiting {
+        completions: vec![1, 200],
+        signals: vec![17],
+        names: vec!["go".into()],
+        tree: vec![
+            node(Combinator::FirstCompleted, vec![2], 1, 2),
+            node(Combinator::AllSucceededOrFirstFailed, vec![0, 1, 3], 0, 0),
+        ],
+        arrived: vec![ArrivedLeaf { leaf: 1, index: 300, failed: true }],
+    }
+}
+
+fn flat() -> Awaiting {
+    Awaiting { completions: vec![3], signals: vec![1], ..Awaiting::default() }
+}
+
+fn milestones() -> Milestones {
+    Milestones {
+        scheduled_at: Some(at(20)),
+        scheduled_start_at: Some(at(21)),
+        inboxed_at: Some(at(22)),
+        running_at: Some(at(23)),
+    }
+}
+
+fn awakeables() -> IndexRanges {
+    let mut ranges = IndexRanges::default();
+    for index in [17, 18, 300] {
+        ranges.insert(index);
+    }
+    ranges
+}
+
+fn edit() -> StateEdit {
+    let entries = vec![(Bytes::from_static(b"k"), Bytes::from_static(b"\x01"))];
+    StateEdit { expected: Some(StateVersion(std::array::from_fn(|i| i as u8))), entries }
 }
 
 fn small() -> NewInvocation {
@@ -129,11 +169,23 @@ fn full() -> NewInvocation {
     }
 }
 
+fn pending() -> Vec<Pending> {
+    vec![
+        Pending::Run,
+        Pending::Sleep { wake_at: at(5) },
+        Pending::Call { id: id(8) },
+        Pending::Attach { id: id(9) },
+        Pending::Output { id: id(10) },
+        Pending::Promise { name: "paid".into() },
+    ]
+}
+
 fn active() -> Invocation {
     Invocation {
         created_lsn: Lsn(70_000),
         created_at: at(1),
         modified_at: at(2),
+        milestones: milestones(),
         target: target(),
         source: Source::Record(record()),
         idempotency_key: Some("once".into()),
@@ -144,11 +196,14 @@ fn active() -> Invocation {
         status: Status::BackingOff { at: at(3) },
         journal_len: 9,
         commands: 4,
+        last_notification: 8,
+        awakeables: awakeables(),
         last_entry_at: at(4),
         attempt: 6,
+        last_start_at: Some(at(24)),
         refused: true,
         pin: Some(pin()),
-        pending: vec![(1, Pending::Run), (2, Pending::Sleep { wake_at: at(5) }), (3, Pending::Call { id: id(8) })],
+        pending: pending().into_iter().enumerate().map(|(i, pending)| (i as u32 + 1, pending)).collect(),
         awaiting: Some(awaiting()),
         output: Some(Completion::Success(Bytes::from_static(b"out"))),
         sinks: vec![ResultSink { caller: id(7), completion: 11 }],
@@ -162,6 +217,7 @@ fn fresh() -> Invocation {
         created_lsn: Lsn(1),
         created_at: at(1),
         modified_at: at(1),
+        milestones: Milestones { scheduled_at: None, scheduled_start_at: None, inboxed_at: None, running_at: None },
         target: target(),
         source: Source::Ingress,
         idempotency_key: None,
@@ -172,8 +228,11 @@ fn fresh() -> Invocation {
         status: Status::Running,
         journal_len: 1,
         commands: 1,
+        last_notification: 0,
+        awakeables: IndexRanges::default(),
         last_entry_at: at(1),
         attempt: 0,
+        last_start_at: None,
         refused: false,
         pin: None,
         pending: Vec::new(),
@@ -190,16 +249,52 @@ fn ended() -> Completed {
         created_lsn: Lsn(70_000),
         created_at: at(1),
         completed_at: at(2),
+        milestones: milestones(),
         target: target(),
         source: caller(),
         idempotency_key: Some("once".into()),
+        completion_retention: 86_400_000,
+        journal_retention: 3_600_000,
+        random_seed: 5,
+        traceparent: Some("00-1-2-01".into()),
         pin: Some(pin()),
         attempts: 3,
         journal_len: 9,
+        commands: 4,
+        unstarted: true,
         result: Completion::Failure(failure()),
         result_until: at(3),
         expires_at: at(4),
         journal_expires_at: at(5),
+    }
+}
+
+fn dead_letter_policy() -> FailurePolicy {
+    FailurePolicy::DeadLetter { cluster: "main".into(), topic: "orders.dead".into() }
+}
+
+fn dead_letter() -> DeadLetter {
+    DeadLetter {
+        cluster: "main".into(),
+        topic: "orders.dead".into(),
+        failure: failure(),
+        at: at(3),
+        invoked: true,
+        reader: PartitionId(5),
+        bytes: 1000,
+        headers: headers(),
+        value: Bytes::from_static(b"in"),
+    }
+}
+
+fn parked() -> Parked {
+    Parked {
+        at: at(4),
+        failure: failure(),
+        key: "k".into(),
+        topic: "orders".into(),
+        source_partition: 300,
+        offset: 1 << 40,
     }
 }
 
@@ -222,6 +317,16 @@ fn effects() -> Vec<CommandEffect> {
         CommandEffect::Run { completion: 4 },
         CommandEffect::Call(Box::new(Callee { result_completion: None, ..callee.clone() })),
         CommandEffect::Call(Box::new(callee)),
+        CommandEffect::GetPromise { key: "paid".into(), completion: 7 },
+        CommandEffect::PeekPromise { key: "paid".into(), completion: 8 },
+        CommandEffect::CompletePromise { key: "paid".into(), result: Completion::Failure(failure()), completion: 9 },
+        CommandEffect::SendSignal {
+            target: id(3),
+            signal: NotificationId::Signal(17),
+            result: NotificationResult::Value(Bytes::from_static(b"v")),
+        },
+        CommandEffect::Attach { target: id(4), completion: 10 },
+        CommandEffect::GetOutput { target: id(5), completion: 11 },
     ]
 }
 
@@ -236,18 +341,27 @@ fn actions() -> Vec<Action> {
         Action::RunResult { completion: 2, result: Completion::Success(Bytes::from_static(b"r")), ack: true },
         Action::AwaitingOn { awaiting: Some(awaiting()), seen: 3 },
         Action::AwaitingOn { awaiting: None, seen: 0 },
+        Action::AwaitingOn { awaiting: Some(flat()), seen: 1 },
         Action::Suspend { awaiting: awaiting(), seen: 4 },
         Action::End,
         Action::Fail { decision: Decision::RetryAt(at(8)), error: attempt_error(), counts: true },
+        Action::EndBy { policy: dead_letter_policy() },
     ]
 }
 
 fn messages() -> Vec<Message> {
     vec![
         Message::Invoke(Box::new(full())),
-        Message::CallResult { caller: id(3), completion: 4, result: Completion::Success(Bytes::from_static(b"r")) },
+        Message::CallResult {
+            caller: id(3),
+            completion: 4,
+            result: NotificationResult::Value(Bytes::from_static(b"r")),
+        },
         Message::Settle { subscription: subscription(), change: budget() },
-        Message::Signal { target: id(4), index: 17, result: NotificationResult::Void },
+        Message::Signal { target: id(4), signal: NotificationId::Signal(17), result: NotificationResult::Void },
+        Message::Kill { target: id(5) },
+        Message::Attach { target: id(6), caller: id(7), completion: 8 },
+        Message::GetOutput { target: id(9), caller: id(10), completion: 11 },
     ]
 }
 
@@ -293,11 +407,28 @@ fn commands() -> Vec<Command> {
         }),
         Command::CloseSource { source: source_id() },
         Command::Terminate { id: id(1), mode: TerminateMode::Kill, now: at(8) },
-        Command::Resume { id: id(2), now: at(9) },
+        Command::Resume { deployment: Some(pin().deployment), id: id(2), now: at(9) },
         Command::Purge { id: id(3), now: at(10) },
         Command::PurgeJournal { id: id(4), now: at(11) },
         Command::Expire { now: at(12), rows: vec![expiry] },
         Command::Pause { id: id(5), now: at(13) },
+        Command::LettersWritten { subscription: subscription(), ids: vec![id(6), id(7)] },
+        Command::ForgetSubscription { subscription: subscription() },
+        Command::Signal {
+            target: id(6),
+            signal: NotificationId::Named("go".into()),
+            result: NotificationResult::Failure(failure()),
+            now: at(14),
+        },
+        Command::MutateState { object: object(), edit: edit(), now: at(15) },
+        Command::RestartAsNew(RestartAsNew {
+            id: id(7),
+            new: id(8),
+            from: 300,
+            deployment: Some(pin().deployment),
+            random_seed: 77,
+            now: at(16),
+        }),
     ]
 }
 
@@ -311,10 +442,17 @@ pub fn values(golden: &mut Golden) {
     golden.variants(&messages());
     golden.variants(&actions());
     golden.variants(&effects());
-    golden.variants(&[Decision::RetryAt(at(1)), Decision::Pause, Decision::Fail(failure())]);
+    golden.variants(&[
+        Decision::RetryAt(at(1)),
+        Decision::Pause,
+        Decision::Fail(failure()),
+        Decision::Settle { failure: failure(), policy: FailurePolicy::Park },
+    ]);
+    golden.variants(&[FailurePolicy::Park, dead_letter_policy(), FailurePolicy::Skip]);
     golden.variants(&[
         IngestRecord::Invoke(Box::new(small())),
         IngestRecord::Reject { offset: 1 << 40, reason: RejectReason::NullKey },
+        IngestRecord::Letter { offset: 8, reason: RejectReason::NullKey, id: id(3), letter: Box::new(dead_letter()) },
     ]);
     golden.variants(&[SeekReason::Operator, SeekReason::Trimmed, SeekReason::Truncated]);
     golden.variants(&[RejectReason::NullKey, RejectReason::KeyNotUtf8, RejectReason::TooLarge]);
@@ -322,8 +460,8 @@ pub fn values(golden: &mut Golden) {
     golden.variants(&[Lane::Events, Lane::Control]);
     golden.variants(&[TerminateMode::Cancel, TerminateMode::Kill]);
     golden.variants(&[HandlerKind::Plain, HandlerKind::Exclusive, HandlerKind::Shared, HandlerKind::Workflow]);
-    golden.variants(&[Source::Ingress, Source::Record(record()), caller()]);
-    golden.variants(&[Pending::Run, Pending::Sleep { wake_at: at(1) }, Pending::Call { id: id(1) }]);
+    golden.variants(&[Source::Ingress, Source::Record(record()), caller(), Source::RestartAsNew { from: id(3) }]);
+    golden.variants(&pending());
     golden.variants(&[
         Status::Scheduled { at: at(1) },
         Status::Inboxed { seq: 300 },
@@ -337,7 +475,16 @@ pub fn values(golden: &mut Golden) {
     golden.variants(&notification_results());
     golden.variants(&entries());
     golden.variants(&[TimerKind::Start, TimerKind::Retry, TimerKind::Sleep(300)]);
-    golden.variants(&[ExpiryKind::Journal, ExpiryKind::Invocation]);
+    golden.variants(&[ExpiryKind::Journal, ExpiryKind::Invocation, ExpiryKind::Workflow]);
+    golden.variants(&[
+        Combinator::Unknown,
+        Combinator::FirstCompleted,
+        Combinator::AllCompleted,
+        Combinator::FirstSucceededOrAllFailed,
+        Combinator::AllSucceededOrFirstFailed,
+    ]);
+    golden.variants(&waiting());
+    golden.variants(&promises());
 }
 
 fn notification_ids() -> Vec<NotificationId> {
@@ -351,6 +498,18 @@ fn notification_results() -> Vec<NotificationResult> {
         NotificationResult::Failure(failure()),
         NotificationResult::InvocationId(id(1)),
         NotificationResult::StateKeys(vec![Bytes::from_static(b"a"), Bytes::new()]),
+    ]
+}
+
+fn waiting() -> Vec<Waiting> {
+    let blind = StateEdit { expected: None, entries: Vec::new() };
+    vec![Waiting::Invocation(id(1)), Waiting::Edit(Box::new(edit())), Waiting::Edit(Box::new(blind))]
+}
+
+fn promises() -> Vec<Promise> {
+    vec![
+        Promise::Awaited(vec![ResultSink { caller: id(7), completion: 11 }]),
+        Promise::Completed(Completion::Success(Bytes::from_static(b"v"))),
     ]
 }
 
@@ -368,7 +527,8 @@ pub fn tables(golden: &mut Golden) {
     golden.table::<Partition>(&[()], &[PartitionRow { machine_version: 1, epoch, partitions: 8 }]);
     golden.table::<Invocations>(&[id(1)], &[fresh(), active()]);
     golden.table::<Ended>(&[id(1)], &[ended()]);
-    let rows: Vec<_> = entries().into_iter().map(|entry| JournalRow { appended_at: at(1), entry }).collect();
+    let rows: Vec<_> =
+        entries().into_iter().map(|entry| JournalRow { appended_at: at(1), previous: 300, entry }).collect();
     golden.table::<Journal>(&[(id(1), 0), (id(1), 300)], &rows);
     let load =
         KeyLoad { subscription: subscription(), reader: PartitionId(5), key_share: 250, records: 3, bytes: 3000 };
@@ -379,14 +539,16 @@ pub fn tables(golden: &mut Golden) {
             Lock { holder: id(2), head: 300, tail: 305, blocked: true, loads: vec![load] },
         ],
     );
-    golden.table::<Inbox>(&[(object(), 300)], &[id(1)]);
+    golden.table::<Inbox>(&[(object(), 300)], &waiting());
+    golden.table::<Promises>(&[(object(), "paid".into())], &promises());
     let state_keys = [(object(), Bytes::from_static(b"count")), (object(), Bytes::from_static(b"\0\xff"))];
     golden.table::<State>(&state_keys, &[Bytes::new(), Bytes::from_static(b"42")]);
     let timer = |kind| TimerKey { at: at(1), id: id(1), kind };
     let timers = [timer(TimerKind::Start), timer(TimerKind::Retry), timer(TimerKind::Sleep(300))];
     golden.table::<Timers>(&timers, &[()]);
     let expiry = |kind| ExpiryKey { at: at(1), id: id(1), kind };
-    golden.table::<Expiries>(&[expiry(ExpiryKind::Journal), expiry(ExpiryKind::Invocation)], &[()]);
+    let expiries = [ExpiryKind::Journal, ExpiryKind::Invocation, ExpiryKind::Workflow].map(expiry);
+    golden.table::<Expiries>(&expiries, &[()]);
     let lanes = [(PartitionId(0x0102), Lane::Events), (PartitionId(0x0102), Lane::Control)];
     golden.table::<Outbox>(&[(lanes[0].0, lanes[0].1, 300), (lanes[1].0, lanes[1].1, 1)], &messages());
     golden.table::<OutboxLanes>(&lanes, &[OutboxEnds { first: 1, next: 300 }]);
@@ -404,4 +566,8 @@ pub fn tables(golden: &mut Golden) {
     };
     golden.table::<Sources>(&[source_id()], &[row.clone(), SourceRow { examples: Vec::new(), record_at: None, ..row }]);
     golden.table::<Budgets>(&[subscription()], &[Budget::ZERO, budget()]);
+    let outcomes = Outcomes { failed: 1, parked: 2, redriven: 3, dropped: 4, letters: 5, written: 6, skipped: 7 };
+    golden.table::<OutcomeCounts>(&[subscription()], &[outcomes]);
+    golden.table::<ParkedRecords>(&[(subscription(), id(1))], &[parked()]);
+    golden.table::<DeadLetters>(&[(subscription(), id(1))], &[dead_letter()]);
 }

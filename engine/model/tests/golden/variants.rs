@@ -4,9 +4,9 @@
 use millrace_model::{
     Command,
     command::{Action, CommandEffect, Decision, IngestRecord, Known, Lane, Message, SeekReason, TerminateMode},
-    invocation::{HandlerKind, Pending, Source, Status},
-    journal::{Completion, Entry, NotificationId, NotificationResult},
-    source::RejectReason,
+    invocation::{HandlerKind, Pending, Promise, Source, Status, Waiting},
+    journal::{Combinator, Completion, Entry, NotificationId, NotificationResult},
+    source::{FailurePolicy, RejectReason},
     table::{ExpiryKind, TimerKind},
 };
 
@@ -33,28 +33,34 @@ macro_rules! variants {
 variants! {
     Command {
         Announce, Invoke, Attempt, FireTimers, Deliver, TruncateOutbox, OpenSource, Ingest, SeekSource, CloseSource,
-        Terminate, Resume, Purge, PurgeJournal, Expire, Pause,
+        Terminate, Resume, Purge, PurgeJournal, Expire, Pause, Signal, MutateState, RestartAsNew,
+        LettersWritten, ForgetSubscription,
     }
-    Message { Invoke, CallResult, Settle, Signal }
-    Action { Command, RunResult, AwaitingOn, Suspend, End, Fail }
+    Message { Invoke, CallResult, Settle, Signal, Kill, Attach, GetOutput }
+    Action { Command, RunResult, AwaitingOn, Suspend, End, Fail, EndBy }
     CommandEffect {
         None, Output, SetState, ClearState, ClearAllState, GetState, GetStateKeys, Sleep, Run, Call,
+        GetPromise, PeekPromise, CompletePromise, SendSignal, Attach, GetOutput,
     }
-    Decision { RetryAt, Pause, Fail }
-    IngestRecord { Invoke, Reject }
+    Decision { RetryAt, Pause, Fail, Settle }
+    FailurePolicy { Park, DeadLetter, Skip }
+    IngestRecord { Invoke, Reject, Letter }
     SeekReason { Operator, Trimmed, Truncated }
     RejectReason { NullKey, KeyNotUtf8, TooLarge }
     Known { Fresh, Maybe }
     Lane { Events, Control }
     TerminateMode { Cancel, Kill }
     HandlerKind { Plain, Exclusive, Shared, Workflow }
-    Source { Ingress, Record, Caller }
-    Pending { Run, Sleep, Call }
+    Source { Ingress, Record, Caller, RestartAsNew }
+    Pending { Run, Sleep, Call, Attach, Output, Promise }
     Status { Scheduled, Inboxed, Running, Suspended, BackingOff, Paused }
     Completion { Success, Failure }
     NotificationId { Completion, Signal, Named }
     NotificationResult { Void, Value, Failure, InvocationId, StateKeys }
     Entry { Input, Command, Notification }
     TimerKind { Start, Retry, Sleep }
-    ExpiryKind { Journal, Invocation }
+    ExpiryKind { Journal, Invocation, Workflow }
+    Combinator { Unknown, FirstCompleted, AllCompleted, FirstSucceededOrAllFailed, AllSucceededOrFirstFailed }
+    Waiting { Invocation, Edit }
+    Promise { Awaited, Completed }
 }

@@ -69,10 +69,37 @@ fn unpacked_lists_are_the_same() {
 }
 
 #[test]
-fn leaves_are_stored_once() {
-    let future = node(2, vec![leaf(2), leaf(1), leaf(2)]);
-    let expected = Awaiting { completions: vec![1, 2], signals: vec![], names: vec![] };
-    assert_eq!(tree(&future).to_awaiting(), expected);
+fn leaves_are_stored_once_and_a_tree_only_where_it_matters() {
+    // Any leaf resolves it: a race of (signal 1, timers).
+    let race = Future { waiting_signals: vec![1], ..node(1, vec![leaf(2), leaf(1), leaf(2)]) };
+    let leaves = Awaiting { completions: vec![1, 2], signals: vec![1], ..Awaiting::default() };
+    assert_eq!(tree(&race).to_awaiting(), leaves);
+
+    let all = Future { waiting_named_signals: vec!["n".to_owned(), "m".to_owned()], ..node(4, vec![leaf(2), leaf(1)]) };
+    let race = Future { waiting_signals: vec![1], ..node(1, vec![all]) };
+    let stored = |combinator, leaves: &[u32], children: std::ops::Range<u32>| AwaitNode {
+        combinator,
+        leaves: leaves.to_vec(),
+        children: children.start,
+        children_end: children.end,
+    };
+    let expected = Awaiting {
+        names: vec!["m".into(), "n".into()],
+        tree: vec![
+            stored(FirstCompleted, &[2], 1..2),
+            stored(AllSucceededOrFirstFailed, &[3, 4], 2..4),
+            stored(Unknown, &[1], 0..0),
+            stored(Unknown, &[0], 0..0),
+        ],
+        ..leaves
+    };
+    let awaiting = tree(&race).to_awaiting();
+    assert_eq!(awaiting, expected);
+    assert_eq!(awaiting.leaf(&Named("n".into())), Some(4));
+
+    // Too large to be written anew with each leaf.
+    let many = Future { waiting_completions: (1..=5000).collect(), ..node(2, vec![]) };
+    assert_eq!(tree(&many).to_awaiting().tree, []);
 }
 
 #[test]

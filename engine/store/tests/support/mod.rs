@@ -7,8 +7,12 @@ use bytes::Bytes;
 use millrace_model::{
     ByteSize, InvocationId, LeaderEpoch, Lsn, PartitionId, PartitionKey, SourceId, SubscriptionId, Text, TimestampMs,
     command::{Lane, Message},
-    invocation::{Completed, HandlerKind, Invocation, Lock, ObjectKey, Retries, Source, Status, Target},
+    invocation::{
+        Completed, HandlerKind, Invocation, Lock, Milestones, ObjectKey, Promise, ResultSink, Retries, Source, Status,
+        Target, Waiting,
+    },
     journal::{Completion, Entry, JournalRow},
+    ranges::IndexRanges,
     source::{Budget, SourceRow},
     table::*,
 };
@@ -82,6 +86,7 @@ pub fn invocation(n: u64) -> Invocation {
         created_lsn: Lsn(n),
         created_at: TimestampMs(n),
         modified_at: TimestampMs(n),
+        milestones: Milestones::default(),
         target: target(n),
         source: Source::Ingress,
         idempotency_key: None,
@@ -92,8 +97,11 @@ pub fn invocation(n: u64) -> Invocation {
         status: Status::Running,
         journal_len: 1,
         commands: 1,
+        last_notification: 0,
+        awakeables: IndexRanges::default(),
         last_entry_at: TimestampMs(n),
         attempt: 0,
+        last_start_at: None,
         refused: false,
         pin: None,
         pending: Vec::new(),
@@ -110,12 +118,19 @@ pub fn completed(n: u64) -> Completed {
         created_lsn: Lsn(n),
         created_at: TimestampMs(n),
         completed_at: TimestampMs(n),
+        milestones: Milestones::default(),
         target: target(n),
         source: Source::Ingress,
         idempotency_key: None,
+        completion_retention: 0,
+        journal_retention: 0,
+        random_seed: n,
+        traceparent: None,
         pin: None,
         attempts: 1,
         journal_len: 2,
+        commands: 2,
+        unstarted: false,
         result: Completion::Success(Bytes::from_static(b"done")),
         result_until: TimestampMs(n),
         expires_at: TimestampMs(n),
@@ -126,6 +141,7 @@ pub fn completed(n: u64) -> Completed {
 pub fn entry(n: u64) -> JournalRow {
     JournalRow {
         appended_at: TimestampMs(n),
+        previous: 0,
         entry: Entry::Input { headers: Vec::new(), value: vec![n as u8; n as usize % 700].into() },
     }
 }
@@ -160,6 +176,14 @@ pub fn message(n: u64) -> Message {
     Message::Settle { subscription: SubscriptionId(n.into()), change: budget(n) }
 }
 
+pub fn promise(n: u64) -> Promise {
+    if n.is_multiple_of(2) {
+        Promise::Awaited(vec![ResultSink { caller: id(n), completion: n as u32 }])
+    } else {
+        Promise::Completed(Completion::Success(Bytes::from_static(b"done")))
+    }
+}
+
 pub fn state_key(n: u64) -> Bytes {
     [&b"count"[..], b"", b"a\0b", b"\0", b"\xff\xff"][n as usize % 5].into()
 }
@@ -176,7 +200,7 @@ pub fn delete<T: Table>(changes: &mut Changes, key: T::Key) {
     T::changes_mut(changes).insert(key, None);
 }
 
-pub const TABLE_COUNT: usize = 14;
+pub const TABLE_COUNT: usize = 15;
 
 /// What to do with the keys and rows of one table; `n` chooses them.
 pub trait Visit {
@@ -194,7 +218,7 @@ pub fn visit(table: usize, k: u64, n: u64, visit: &mut impl Visit) {
         2 => visit.visit::<Ended>(id(k), completed(n)),
         3 => visit.visit::<Journal>((id(k % 4), (k / 4) as u32), entry(n)),
         4 => visit.visit::<Locks>(object(k), lock(n)),
-        5 => visit.visit::<Inbox>((object(k % 3), k), id(n)),
+        5 => visit.visit::<Inbox>((object(k % 3), k), Waiting::Invocation(id(n))),
         6 => visit.visit::<State>((object(k % 4), state_key(k / 4)), vec![n as u8; n as usize % 300].into()),
         7 => visit.visit::<Timers>(TimerKey { at: TimestampMs(k), id: id(k), kind: TimerKind::Sleep(k as u32) }, ()),
         8 => visit.visit::<Expiries>(ExpiryKey { at: TimestampMs(k), id: id(k), kind: ExpiryKind::Journal }, ()),
@@ -203,6 +227,7 @@ pub fn visit(table: usize, k: u64, n: u64, visit: &mut impl Visit) {
         11 => visit.visit::<Received>((PartitionId(k as u16), lane(k)), n),
         12 => visit.visit::<Sources>(source(k), source_row(n)),
         13 => visit.visit::<Budgets>(SubscriptionId(k.into()), budget(n)),
+        14 => visit.visit::<Promises>((object(k % 3), format!("p{k}").into()), promise(n)),
         _ => unreachable!("there are {TABLE_COUNT} tables"),
     }
 }

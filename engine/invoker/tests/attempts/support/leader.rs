@@ -7,8 +7,9 @@ use millrace_invoker::{Proposals, ProposalsStopped};
 use millrace_model::{
     InvocationId, Lsn, PartitionId, PartitionKey, TimestampMs,
     command::{Action, Attempt, CommandEffect, Decision},
-    invocation::{AttemptError, Invocation, Pending, Retries, Source, Status, Target},
+    invocation::{AttemptError, Invocation, Milestones, Pending, Retries, Source, Status, Target},
     journal::{Entry, Header, JournalRow, Notification, NotificationId, NotificationResult, ty},
+    ranges::IndexRanges,
 };
 use millrace_partition::{AttemptJob, Feed, Invoker};
 use parking_lot::Mutex;
@@ -25,6 +26,7 @@ pub struct Proposed {
 }
 
 struct Live {
+    partition: PartitionId,
     invocation: Invocation,
     journal: Vec<JournalRow>,
     state: Vec<(Bytes, Bytes)>,
@@ -57,7 +59,7 @@ fn now() -> TimestampMs {
 impl Live {
     fn append(&mut self, entry: Entry, ack: bool) {
         let index = self.journal.len() as u32;
-        let row = JournalRow { appended_at: now(), entry };
+        let row = JournalRow { appended_at: now(), previous: 0, entry };
         self.journal.push(row.clone());
         self.invocation.journal_len += 1;
         if let (Entry::Notification(notification), Some(feed)) = (&row.entry, &self.feed) {
@@ -97,7 +99,7 @@ impl Live {
             }
             Action::AwaitingOn { .. } => {}
             Action::Suspend { .. } => self.invocation.retries = Retries::default(),
-            Action::End => self.feed = None,
+            Action::End | Action::EndBy { .. } => self.feed = None,
             Action::Fail { counts, decision, .. } => {
                 self.invocation.retries.failed += 1;
                 self.invocation.retries.failed_since_entry += u32::from(*counts);
@@ -147,6 +149,7 @@ impl Leader {
             created_lsn: Lsn(state.next),
             created_at: now(),
             modified_at: now(),
+            milestones: Milestones::default(),
             target,
             source: Source::Ingress,
             idempotency_key: None,
@@ -157,8 +160,11 @@ impl Leader {
             status: Status::Running,
             journal_len: 1,
             commands: 1,
+            last_notification: 0,
+            awakeables: IndexRanges::default(),
             last_entry_at: now(),
             attempt: 0,
+            last_start_at: None,
             refused: false,
             pin: None,
             pending: Vec::new(),
@@ -168,9 +174,16 @@ impl Leader {
             retries: Retries::default(),
             last_error: None,
         };
-        let journal = vec![JournalRow { appended_at: now(), entry: Entry::Input { headers, value } }];
-        let live =
-            Live { invocation, journal, state: Vec::new(), feed: None, proposed: Vec::new(), closed: Vec::new() };
+        let journal = vec![JournalRow { appended_at: now(), previous: 0, entry: Entry::Input { headers, value } }];
+        let live = Live {
+            partition: PartitionId(0),
+            invocation,
+            journal,
+            state: Vec::new(),
+            feed: None,
+            proposed: Vec::new(),
+            closed: Vec::new(),
+        };
         state.live.insert(id, live);
         id
     }
@@ -181,6 +194,11 @@ impl Leader {
 
     pub fn change(&self, id: InvocationId, change: impl FnOnce(&mut Invocation)) {
         self.with(id, |live| change(&mut live.invocation));
+    }
+
+    /// Puts it into another engine partition than the first.
+    pub fn put_into(&self, id: InvocationId, partition: u16) {
+        self.with(id, |live| live.partition = PartitionId(partition));
     }
 
     pub fn set_state(&self, id: InvocationId, state: &[(&'static str, &'static str)]) {
@@ -263,7 +281,7 @@ impl Node {
             live.feed = Some(sender);
             live.invocation.attempt += 1;
             AttemptJob {
-                partition: PartitionId(0),
+                partition: live.partition,
                 id,
                 attempt: live.invocation.attempt,
                 invocation: live.invocation.clone(),
