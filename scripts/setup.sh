@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building (`setup.sh build`) and testing (`setup.sh test`, the default) need from the system's packages.
+# Installs what building (`setup.sh build`) and testing (`setup.sh test`, the default) need from the system's packages;
+# with MILLRACE_TESTS=all also what `make test-all` needs beyond that. Go comes with scripts/sdk-deps.sh.
 #
 # Looks first and is quick when all is there. Debian and Ubuntu: apt, as root or through sudo; macOS: brew. Where it may
 # not install, it prints the command that would and stops. A Rust toolchain is the one thing it expects.
@@ -20,6 +21,13 @@ has() { command -v "$1" >/dev/null 2>&1; }
 java_is_new() {
   local major
   major=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1)
+  [ "${major:-0}" -ge 17 ]
+}
+
+# For the Java services of `make test-all`; a JRE has no compiler.
+javac_is_new() {
+  local major
+  major=$(javac -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p')
   [ "${major:-0}" -ge 17 ]
 }
 
@@ -44,6 +52,7 @@ check_linux() {
   has git || need git
   [ "$goal" = test ] || return 0
   java_is_new || need JRE
+  [ "${MILLRACE_TESTS:-}" != all ] || javac_is_new || need JDK
   has mvn || need maven
   has npm || need "nodejs npm"
   has curl || need curl
@@ -52,15 +61,20 @@ check_linux() {
 }
 
 # Releases differ in which they have: the oldest that is new enough. Known only once apt has its lists.
-jre_package() {
-  local version
+java_package() {
+  local kind=$1 version
   for version in 17 21 25; do
-    if [ -n "$(apt-cache policy "openjdk-$version-jre-headless" 2>/dev/null | grep 'Candidate: [0-9]')" ]; then
-      echo "openjdk-$version-jre-headless"
+    if [ -n "$(apt-cache policy "openjdk-$version-$kind-headless" 2>/dev/null | grep 'Candidate: [0-9]')" ]; then
+      echo "openjdk-$version-$kind-headless"
       return
     fi
   done
-  echo default-jre-headless
+  echo "default-$kind-headless"
+}
+
+name_java() {
+  missing=${missing/ JRE/ $(java_package jre)}
+  missing=${missing/ JDK/ $(java_package jdk)}
 }
 
 check_macos() {
@@ -80,13 +94,14 @@ install_apt() {
   if [ "$(id -u)" != 0 ]; then
     # Without a terminal sudo may not ask for a password.
     if has sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then sudo=sudo; else
+      name_java
       printf 'setup: these packages are missing and this user may not install them. Run:\n\n  sudo %s && sudo %s\n\n' \
-        "$update" "$install${missing/ JRE/ $(jre_package)}" >&2
+        "$update" "$install$missing" >&2
       exit 1
     fi
   fi
   $sudo $update -q </dev/null
-  missing=${missing/ JRE/ $(jre_package)}
+  name_java
   echo "setup: installing$missing"
   # shellcheck disable=SC2086
   $sudo env DEBIAN_FRONTEND=noninteractive $install -q $missing </dev/null
