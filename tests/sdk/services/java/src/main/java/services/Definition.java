@@ -1,6 +1,7 @@
 package services;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.NullNode;
 import dev.restate.sdk.Context;
 import dev.restate.sdk.HandlerRunner;
 import dev.restate.sdk.endpoint.definition.HandlerDefinition;
@@ -59,20 +60,23 @@ final class Definition {
 
   /** A handler of a service, an exclusive one of an object, the main one of a workflow. */
   <C extends Context> Definition on(String handler, Body<C> body) {
-    return add(handler, own(), Json.NODE, Json.ANY, body::handle);
+    return this.<C, JsonNode, Object>add(
+        handler, own(), Json.NODE, Json.ANY, (context, input) -> some(body.handle(context, input)));
   }
 
   <C extends Context> Definition on(String handler, Plain<C> body) {
-    return this.<C, Void, Object>add(handler, own(), Serde.VOID, Json.ANY, (context, none) -> body.handle(context));
+    return this.<C, Void, Object>add(
+        handler, own(), Serde.VOID, Json.ANY, (context, none) -> some(body.handle(context)));
   }
 
   <C extends Context> Definition shared(String handler, Body<C> body) {
-    return add(handler, HandlerType.SHARED, Json.NODE, Json.ANY, body::handle);
+    return this.<C, JsonNode, Object>add(
+        handler, HandlerType.SHARED, Json.NODE, Json.ANY, (context, input) -> some(body.handle(context, input)));
   }
 
   <C extends Context> Definition shared(String handler, Plain<C> body) {
     return this.<C, Void, Object>add(
-        handler, HandlerType.SHARED, Serde.VOID, Json.ANY, (context, none) -> body.handle(context));
+        handler, HandlerType.SHARED, Serde.VOID, Json.ANY, (context, none) -> some(body.handle(context)));
   }
 
   <C extends Context> Definition raw(String handler, Raw<C> body) {
@@ -85,6 +89,11 @@ final class Definition {
   <C extends Context> Definition sharedRaw(String handler, Plain<C> body) {
     return this.<C, Void, byte[]>add(
         handler, HandlerType.SHARED, Serde.VOID, Serde.RAW, (context, none) -> (byte[]) body.handle(context));
+  }
+
+  /** The SDK takes no null from a handler. */
+  private static Object some(Object output) {
+    return output == null ? NullNode.instance : output;
   }
 
   private interface Function<C, I, O> {
