@@ -12,17 +12,17 @@ from support import log_step
 steps = Service("Steps")
 sleeper = Service("Sleeper")
 
-# Attempts by key. In memory on purpose: a restarted process counts anew.
-attempts: Counter[str] = Counter()
+# Attempts by handler and key. In memory on purpose: a restarted process counts anew.
+attempts: Counter[tuple[str, str]] = Counter()
 
 
-def fail_until(fail: dict[str, Any]) -> int:
+def fail_until(handler: str, fail: dict[str, Any]) -> int:
     """Raises in the first `times` attempts of `key`, then returns the attempt's number."""
-    key = fail["key"]
-    attempts[key] += 1
-    if attempts[key] <= fail["times"]:
-        raise RuntimeError(f"attempt {attempts[key]} of {key} fails as asked")
-    return attempts[key]
+    place = (handler, fail["key"])
+    attempts[place] += 1
+    if attempts[place] <= fail["times"]:
+        raise RuntimeError(f"attempt {attempts[place]} of {fail['key']} fails as asked")
+    return attempts[place]
 
 
 async def run_steps(ctx: Context, n: int, delay: float) -> int:
@@ -52,7 +52,7 @@ async def run_slow(ctx: Context, slow: dict[str, Any]) -> int:
 
 @steps.handler(name="failTimes")
 async def fail_times(_ctx: Context, fail: dict[str, Any]) -> int:
-    return fail_until(fail)
+    return fail_until("failTimes", fail)
 
 
 @steps.handler(name="failingStep")
@@ -60,7 +60,7 @@ async def failing_step(ctx: Context, fail: dict[str, Any]) -> int:
     options: RunOptions[int] = RunOptions(
         initial_retry_interval=timedelta(milliseconds=10), retry_interval_factor=1.0
     )
-    return await ctx.run_typed("failing", fail_until, options, fail)
+    return await ctx.run_typed("failing", fail_until, options, "failingStep", fail)
 
 
 @steps.handler(name="onEvent")
