@@ -289,6 +289,7 @@ impl Driver {
                 if let Some(durable) = leader.store().durable().map_err(LeaderError::store)? {
                     self.equipment.log.trim(partition, durable);
                 }
+                leader.store().reclaim().map_err(LeaderError::store)?;
                 leader.store().observe();
                 Ok(())
             };

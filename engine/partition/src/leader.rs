@@ -40,9 +40,14 @@ use crate::{
 /// Batches under way in the log.
 pub const IN_FLIGHT_MAX: usize = 2;
 /// Retentions that one command ends.
-pub const EXPIRE_MAX: usize = 500;
-/// Pause between two such commands, milliseconds: what expires must not crowd out what runs.
-pub const EXPIRE_PAUSE_MS: u64 = 20;
+pub const EXPIRE_MAX: usize = 250;
+/// Pause between two such commands, milliseconds: what expires must not crowd out what runs. Eight partitions on one
+/// thread end 12,500 retentions a second, each of which costs some 10 us.
+pub const EXPIRE_PAUSE_MS: u64 = 160;
+/// The pause of a partition that is [`EXPIRE_LATE_MS`] behind: what comes in faster than that must go out as fast.
+pub const EXPIRE_PAUSE_LATE_MS: u64 = 20;
+/// How far behind the end of a retention its clean-up may be, beyond its interval, milliseconds.
+pub const EXPIRE_LATE_MS: u64 = 5 * 60 * 1000;
 /// How long hints and clean-up wait for a batch that is made anyway, milliseconds.
 pub const LAZY_MAX_MS: u64 = 500;
 
@@ -334,8 +339,13 @@ where
             rows.push(key);
             ControlFlow::Continue(())
         })?;
-        self.next_cleanup =
-            now.after(if rows.len() == EXPIRE_MAX { EXPIRE_PAUSE_MS } else { self.config.cleanup_interval_ms.max(1) });
+        let interval = self.config.cleanup_interval_ms.max(1);
+        let late = |first: &ExpiryKey| now.since(first.at) > interval.saturating_add(EXPIRE_LATE_MS);
+        self.next_cleanup = now.after(match rows.first() {
+            Some(first) if rows.len() == EXPIRE_MAX && late(first) => EXPIRE_PAUSE_LATE_MS,
+            Some(_) if rows.len() == EXPIRE_MAX => EXPIRE_PAUSE_MS,
+            _ => interval,
+        });
         if let Some(last) = rows.last() {
             self.cleanup_from = Some(last.clone());
             self.push(Command::Expire { now, rows }, false);

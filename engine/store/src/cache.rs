@@ -102,10 +102,6 @@ impl RowCache {
         self.whole[tag as usize] = true;
     }
 
-    pub(crate) fn is_whole(&self, tag: u8) -> bool {
-        self.whole[tag as usize]
-    }
-
     /// Evicts until the bounds hold.
     pub(crate) fn trim(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max || self.rows.len() > ROWS_MAX {

@@ -1,6 +1,13 @@
 //! The store of one partition: caches in front of its database, kept the same by every commit.
 
-use std::{ops::ControlFlow, path::Path, sync::Arc};
+use std::{
+    ops::ControlFlow,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use millrace_machine::{ContentHash, StateView};
@@ -57,7 +64,7 @@ pub struct PartitionStore {
     metrics: PartitionMetrics,
     commits: u64,
     /// Since memory was last told to go to files.
-    deletions: u64,
+    deletions: AtomicU64,
     batch_bytes: usize,
 }
 
@@ -146,7 +153,7 @@ impl PartitionStore {
             share: Share::new(shared),
             metrics: PartitionMetrics::new(partition),
             commits: 0,
-            deletions: 0,
+            deletions: AtomicU64::new(0),
             batch_bytes: BATCH_BYTES_FIRST,
         };
         store.warm()?;
@@ -192,17 +199,19 @@ impl PartitionStore {
         self.db.check()?;
         let caches = self.caches.get_mut();
         let mut batch = WriteBatch::with_capacity_bytes(self.batch_bytes);
+        let mut deletions = 0;
         changes.for_each(|tag, key, row| {
             let there = caches.change(tag, key, row);
             match row {
                 Some(row) => batch.put(key, row),
                 None if there => {
-                    self.deletions += 1;
+                    deletions += 1;
                     batch.delete(key);
                 }
                 None => {}
             }
         });
+        *self.deletions.get_mut() += deletions;
         Database::put_applied(&mut batch, applied);
         self.batch_bytes = batch.size_in_bytes().clamp(BATCH_BYTES_FIRST, BATCH_BYTES_KEPT);
         self.db.write(batch)?;
@@ -219,11 +228,11 @@ impl PartitionStore {
 
     /// Gives back the room of what was deleted: begins a flush when many deletions wait in memory, from where RocksDB
     /// compacts them by itself. Every few seconds; does not block.
-    pub fn reclaim(&mut self) -> Result<(), StoreError> {
-        if self.deletions < DELETIONS_FLUSHED || self.db.flushing() {
+    pub fn reclaim(&self) -> Result<(), StoreError> {
+        if self.deletions.load(Ordering::Relaxed) < DELETIONS_FLUSHED || self.db.flushing() {
             return Ok(());
         }
-        self.deletions = 0;
+        self.deletions.store(0, Ordering::Relaxed);
         self.flush(false)
     }
 

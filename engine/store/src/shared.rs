@@ -49,11 +49,6 @@ impl SharedResources {
         let (config, open, gauges) = (config.clone(), AtomicUsize::new(0), NodeGauges::new());
         Ok(Self { inner: Arc::new(Inner { options, blocks, write_buffers, config, open, gauges }) })
     }
-
-    /// Sets the gauges that belong to no single partition.
-    pub fn observe(&self) {
-        self.inner.gauges.set(self.inner.blocks.get_usage(), self.inner.write_buffers.get_usage());
-    }
 }
 
 /// Counts an open partition, and tells how much memory its caches may take: an equal share.
@@ -69,6 +64,11 @@ impl Share {
 
     fn of(&self, total: millrace_model::ByteSize) -> usize {
         total.as_usize() / self.inner.open.load(Ordering::Relaxed).max(1)
+    }
+
+    /// Sets the gauges that belong to no single partition.
+    pub(crate) fn observe(&self) {
+        self.inner.gauges.set(self.inner.blocks.get_usage(), self.inner.write_buffers.get_usage());
     }
 
     pub(crate) fn rows(&self) -> usize {

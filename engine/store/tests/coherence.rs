@@ -22,7 +22,7 @@ enum Step {
     State(u64),
     Journal(u64, u32),
     Flush(bool),
-    Warm,
+    Reclaim,
     Reopen,
     /// Everything that is not in files is gone.
     Kill,
@@ -37,7 +37,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..4u64).prop_map(Step::State),
         4 => (0..4u64, 0..6u32).prop_map(|(n, len)| Step::Journal(n, len)),
         1 => any::<bool>().prop_map(Step::Flush),
-        1 => Just(Step::Warm),
+        1 => Just(Step::Reclaim),
         1 => Just(Step::Reopen),
         1 => Just(Step::Kill),
     ];
@@ -104,7 +104,7 @@ impl World {
                 assert_eq!(store.journal(id(n), len).ok(), memory.journal(id(n), len).ok());
             }
             Step::Flush(wait) => store.flush(wait).unwrap(),
-            Step::Warm => store.warm().unwrap(),
+            Step::Reclaim => store.reclaim().unwrap(),
             Step::Reopen => {
                 let before = store.applied();
                 store.flush(true).unwrap();

@@ -41,7 +41,6 @@ fn eight_idle_stores_are_small() {
         store.commit(&changes, applied(2)).unwrap();
         store.observe();
     }
-    shared.observe();
     let (used, started) = (resident() - memory, threads() - before);
     println!("opened {} KiB, used {} KiB, {started} threads", opened >> 10, used >> 10);
     assert!(used < IDLE_BYTES_MAX, "{used} bytes");

@@ -11,9 +11,9 @@ use millrace_model::{
         Completed, HandlerKind, Invocation, Lock, Milestones, ObjectKey, Promise, ResultSink, Retries, Source, Status,
         Target, Waiting,
     },
-    journal::{Completion, Entry, JournalRow},
+    journal::{Completion, Entry, Failure, JournalRow},
     ranges::IndexRanges,
-    source::{Budget, SourceRow},
+    source::{Budget, DeadLetter, Outcomes, Parked, SourceRow},
     table::*,
 };
 use millrace_store::{Applied, PartitionStore, SharedResources, StoreConfig};
@@ -184,6 +184,35 @@ pub fn promise(n: u64) -> Promise {
     }
 }
 
+fn failure(n: u64) -> Failure {
+    Failure { code: 500, message: format!("failure {n}").into(), metadata: Vec::new() }
+}
+
+pub fn parked(n: u64) -> Parked {
+    Parked {
+        at: TimestampMs(n),
+        failure: failure(n),
+        key: "k".into(),
+        topic: "orders".into(),
+        source_partition: 3,
+        offset: n as i64,
+    }
+}
+
+pub fn dead_letter(n: u64) -> DeadLetter {
+    DeadLetter {
+        cluster: "main".into(),
+        topic: "orders.dead".into(),
+        failure: failure(n),
+        at: TimestampMs(n),
+        invoked: n.is_multiple_of(2),
+        reader: PartitionId(1),
+        bytes: 10,
+        headers: Vec::new(),
+        value: Bytes::from_static(b"value"),
+    }
+}
+
 pub fn state_key(n: u64) -> Bytes {
     [&b"count"[..], b"", b"a\0b", b"\0", b"\xff\xff"][n as usize % 5].into()
 }
@@ -200,7 +229,7 @@ pub fn delete<T: Table>(changes: &mut Changes, key: T::Key) {
     T::changes_mut(changes).insert(key, None);
 }
 
-pub const TABLE_COUNT: usize = 15;
+pub const TABLE_COUNT: usize = 18;
 
 /// What to do with the keys and rows of one table; `n` chooses them.
 pub trait Visit {
@@ -228,6 +257,13 @@ pub fn visit(table: usize, k: u64, n: u64, visit: &mut impl Visit) {
         12 => visit.visit::<Sources>(source(k), source_row(n)),
         13 => visit.visit::<Budgets>(SubscriptionId(k.into()), budget(n)),
         14 => visit.visit::<Promises>((object(k % 3), format!("p{k}").into()), promise(n)),
+        15 => {
+            let outcomes =
+                Outcomes { failed: n, parked: 1, redriven: 2, dropped: 3, letters: 4, written: 5, skipped: 6 };
+            visit.visit::<OutcomeCounts>(SubscriptionId(k.into()), outcomes);
+        }
+        16 => visit.visit::<ParkedRecords>((SubscriptionId((k % 3).into()), id(k)), parked(n)),
+        17 => visit.visit::<DeadLetters>((SubscriptionId((k % 3).into()), id(k)), dead_letter(n)),
         _ => unreachable!("there are {TABLE_COUNT} tables"),
     }
 }
