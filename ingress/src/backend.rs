@@ -2,7 +2,13 @@
 
 use std::future::Future;
 
-use millrace_model::{InvocationId, command::Known, invocation::NewInvocation};
+use millrace_machine::{Answer, Refusal};
+use millrace_model::{
+    InvocationId,
+    command::Known,
+    invocation::NewInvocation,
+    journal::{NotificationId, NotificationResult},
+};
 use millrace_partition::{Accepted, Ended, Handle, Output, ProposeError};
 
 /// The way to the leaders. Dropping a future takes back nothing that was proposed.
@@ -23,6 +29,14 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The result, if it is there.
     fn output(&self, id: InvocationId) -> impl Future<Output = Result<Output, ProposeError>> + Send;
+
+    /// Gives a signal to an invocation; resolves when it is in the log. `Ok(Err(_))`: why not.
+    fn signal(
+        &self,
+        id: InvocationId,
+        signal: NotificationId,
+        result: NotificationResult,
+    ) -> impl Future<Output = Result<Result<(), Refusal>, ProposeError>> + Send;
 }
 
 impl Backend for Handle {
@@ -52,5 +66,17 @@ impl Backend for Handle {
 
     fn output(&self, id: InvocationId) -> impl Future<Output = Result<Output, ProposeError>> + Send {
         Handle::output(self, id)
+    }
+
+    async fn signal(
+        &self,
+        id: InvocationId,
+        signal: NotificationId,
+        result: NotificationResult,
+    ) -> Result<Result<(), Refusal>, ProposeError> {
+        Ok(match Handle::signal(self, id, signal, result).await? {
+            Answer::Refused(refusal) => Err(refusal),
+            _ => Ok(()),
+        })
     }
 }

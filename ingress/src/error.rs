@@ -64,8 +64,12 @@ pub enum Error {
     WorkflowKnown(InvocationId),
     #[error("the invocation exists but has not completed yet")]
     NotReady,
-    #[error("{0} over HTTP is not implemented yet")]
-    NotImplemented(&'static str),
+    #[error("awakeable '{0}' not found: its invocation is not known, or no longer")]
+    AwakeableNotFound(String),
+    #[error("awakeable '{0}' cannot be completed: its invocation has ended")]
+    AwakeableEnded(String),
+    #[error("awakeable '{0}' was already completed")]
+    AwakeableCompleted(String),
     #[error("{0}")]
     Propose(#[from] ProposeError),
 }
@@ -77,14 +81,14 @@ impl Error {
             | Self::ServiceNotFound(_)
             | Self::HandlerNotFound { .. }
             | Self::InvocationNotFound
+            | Self::AwakeableNotFound(_)
             | Self::AttachNotFound(_) => 404,
             Self::Method => 405,
             Self::BodyTimeout(_) => 408,
-            Self::WorkflowKnown(_) => 409,
+            Self::WorkflowKnown(_) | Self::AwakeableEnded(_) | Self::AwakeableCompleted(_) => 409,
             Self::BodyTooLong(_) => 413,
             Self::Overloaded => 429,
             Self::NotReady => 470,
-            Self::NotImplemented(_) => 501,
             // No new work while the disk is full: that is the server's state, not the caller's pace.
             Self::Propose(ProposeError::StorageFull) => 503,
             Self::Propose(error) => error.code().kind.http_status(),

@@ -34,9 +34,12 @@ pub enum Path<'a> {
     /// The id of what the body names.
     Lookup,
     /// Completing an awakeable.
-    Awakeable(&'a str),
-    /// Sending a signal.
-    Signal,
+    Awakeable {
+        /// Its id.
+        id: &'a str,
+        /// How it is completed.
+        verdict: Verdict,
+    },
     /// Liveness.
     Health,
 }
@@ -48,6 +51,15 @@ pub enum Peek {
     Attach,
     /// Looks.
     Output,
+}
+
+/// How an awakeable is completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// With a value.
+    Resolve,
+    /// With a failure.
+    Reject,
 }
 
 /// Whether a handler's result is waited for.
@@ -106,8 +118,8 @@ pub struct IdempotentTarget<'a> {
     pub key: Option<Cow<'a, str>>,
     /// Need not exist.
     pub handler: &'a str,
-    /// As it is in the path.
-    pub idempotency_key: &'a str,
+    /// Decoded.
+    pub idempotency_key: Cow<'a, str>,
 }
 
 /// Why a path is refused.
@@ -211,10 +223,10 @@ fn reserved(segments: Segments<'_>) -> Result<Path<'_>, PathError> {
         ["invocation", ..] => Err(PathError::Invocation),
         ["workflow", workflow, key, last] => Ok(Path::ByWorkflow { workflow, key, peek: peek(last)? }),
         ["workflow", ..] => Err(PathError::Workflow),
-        ["awakeables" | "a", id, "resolve" | "reject"] => Ok(Path::Awakeable(id)),
+        ["awakeables" | "a", id, "resolve"] => Ok(Path::Awakeable { id, verdict: Verdict::Resolve }),
+        ["awakeables" | "a", id, "reject"] => Ok(Path::Awakeable { id, verdict: Verdict::Reject }),
         ["awakeables" | "a", _, _] => Err(PathError::NotFound),
         ["awakeables" | "a", ..] => Err(PathError::Awakeable),
-        ["signals", _, ..] => Ok(Path::Signal),
         _ => Err(PathError::NotFound),
     }
 }
@@ -252,17 +264,16 @@ impl<'a> Invoke<'a> {
 impl<'a> Idempotent<'a> {
     /// `keyed`: the service is an object or a workflow.
     pub fn resolve(&self, keyed: bool) -> Result<IdempotentTarget<'a>, PathError> {
-        match (keyed, self.rest.get()) {
-            (false, [handler, idempotency_key]) => Ok(IdempotentTarget { key: None, handler, idempotency_key }),
-            (true, [key, handler, idempotency_key]) => {
-                Ok(IdempotentTarget { key: Some(decode_key(key)?), handler, idempotency_key })
-            }
-            _ => Err(PathError::Invocation),
-        }
+        let (key, handler, idempotency_key) = match (keyed, self.rest.get()) {
+            (false, [handler, idempotency_key]) => (None, handler, idempotency_key),
+            (true, [key, handler, idempotency_key]) => (Some(decode_key(key)?), handler, idempotency_key),
+            _ => return Err(PathError::Invocation),
+        };
+        Ok(IdempotentTarget { key, handler, idempotency_key: decode_key(idempotency_key)? })
     }
 }
 
-/// Object keys and workflow ids are the only segments that are percent-decoded.
+/// Object keys, workflow ids and idempotency keys are the only segments that are percent-decoded.
 pub fn decode_key(key: &str) -> Result<Cow<'_, str>, PathError> {
     percent_decode_str(key).decode_utf8().map_err(PathError::Key)
 }

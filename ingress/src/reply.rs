@@ -34,7 +34,7 @@ impl Answer {
     }
 }
 
-/// An invocation has ended. `handler`: who made the result, if that is known. `expires`: until when it is kept, of a
+/// An invocation has ended. `handler`: who made the result, if that is still registered. `expires`: until when it is kept, of a
 /// result that was there before.
 pub fn ended(
     id: InvocationId,
@@ -46,7 +46,7 @@ pub fn ended(
         Completion::Success(value) => {
             let content_type = match handler {
                 Some(handler) => handler.output_content_type(value.len()).cloned(),
-                // Of an unknown handler: what most of them declare.
+                // Of a handler that is gone: what most of them declare.
                 None => (!value.is_empty()).then_some(JSON),
             };
             let mut response = Response::new(Full::new(value));
@@ -101,6 +101,13 @@ fn error_response(status: u16, body: &ErrorBody<'_>) -> Response<Full<Bytes>> {
     let mut response = json(status, body);
     response.headers_mut().insert(ERROR_SOURCE, HeaderValue::from_static(body.source));
     response
+}
+
+/// Taken, with nothing to say about it.
+pub fn taken() -> Answer {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Answer::completed(response)
 }
 
 /// A JSON answer about an invocation.

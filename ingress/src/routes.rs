@@ -131,11 +131,6 @@ impl ServiceRoute {
         self.handlers.get(name)
     }
 
-    /// The run handler of a workflow.
-    pub(crate) fn main_handler(&self) -> Option<&Arc<HandlerRoute>> {
-        self.handlers.values().find(|handler| handler.kind == HandlerKind::Workflow)
-    }
-
     pub(crate) fn metrics(&self) -> &ServiceMetrics {
         self.metrics.get_or_init(|| ServiceMetrics::new(&self.name))
     }

@@ -1,11 +1,11 @@
 //! What requests do, one file per resource.
 
+mod awakeable;
 mod call;
 mod health;
 mod invocation;
 mod invoke;
 mod lookup;
-mod pending;
 mod send;
 mod workflow;
 
@@ -135,8 +135,7 @@ impl<B: Backend, R: Routes> Ingress<B, R> {
             Path::ByTarget(peek) => self.peek_target(parts, body, peek).await,
             Path::Lookup => self.lookup(parts, body).await,
             Path::Health => self.health(parts),
-            Path::Awakeable(id) => pending::awakeable(parts, id),
-            Path::Signal => Err(Error::NotImplemented("sending signals")),
+            Path::Awakeable { id, verdict } => self.complete_awakeable(parts, body, id, verdict).await,
         }
     }
 

@@ -23,8 +23,6 @@ impl<B: Backend, R: Routes> Ingress<B, R> {
     ) -> Result<Answer, Error> {
         require(parts, &Method::GET)?;
         let id = key::workflow_invocation(workflow, &decode_key(workflow_key)?, "");
-        let service = self.routes.service(workflow);
-        let handler = service.as_ref().and_then(|service| service.main_handler());
-        self.peek(id, handler.map(|handler| &**handler), peek).await
+        self.peek(id, peek).await
     }
 }

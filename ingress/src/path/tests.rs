@@ -56,7 +56,7 @@ fn shapes() {
     for path in ["/", "", "/S", "/S/", "/openapi", "/restate", "/restate/", "*", "x", "a/b/c", "/a/b/c/d/e/f/g/h"] {
         assert_eq!(parse(path), Err(PathError::Shape(path.to_owned())), "{path}");
     }
-    for path in ["/openapi/x", "/openapi/S/h", "/restate/nope", "/restate/health/x", "/restate/signals"] {
+    for path in ["/openapi/x", "/openapi/S/h", "/restate/nope", "/restate/health/x", "/restate/signals/x/y"] {
         assert_eq!(parse(path), Err(PathError::NotFound), "{path}");
     }
 }
@@ -76,9 +76,8 @@ fn reserved_routes() {
         ("/restate/invocation/x/output", Path::ById("x", Peek::Output)),
         ("/restate/workflow/W/w%20/attach", workflow(Peek::Attach)),
         ("/restate/workflow/W/w%20/output", workflow(Peek::Output)),
-        ("/restate/awakeables/x/resolve", Path::Awakeable("x")),
-        ("/restate/a/x/reject", Path::Awakeable("x")),
-        ("/restate/signals/x/y", Path::Signal),
+        ("/restate/awakeables/x/resolve", Path::Awakeable { id: "x", verdict: Verdict::Resolve }),
+        ("/restate/a/x/reject", Path::Awakeable { id: "x", verdict: Verdict::Reject }),
     ] {
         assert_eq!(parse(path), Ok(expected), "{path}");
     }
@@ -113,10 +112,13 @@ fn scopes_and_idempotent_targets() {
     let Ok(Path::ByIdempotencyKey(path)) = parse("/restate/invocation/S/h/i%20/attach") else { panic!() };
     assert_eq!((path.service, path.peek), ("S", Peek::Attach));
     let target = path.resolve(false).unwrap();
-    assert_eq!((target.key.as_deref(), target.handler, target.idempotency_key), (None, "h", "i%20"));
+    assert_eq!((target.key.as_deref(), target.handler, &*target.idempotency_key), (None, "h", "i "));
     assert_eq!(path.resolve(true), Err(PathError::Invocation));
 
     let Ok(Path::ByIdempotencyKey(path)) = parse("/restate/invocation/S/k%20/h/i/output") else { panic!() };
     let target = path.resolve(true).unwrap();
-    assert_eq!((target.key.as_deref(), target.handler, target.idempotency_key), (Some("k "), "h", "i"));
+    assert_eq!((target.key.as_deref(), target.handler, &*target.idempotency_key), (Some("k "), "h", "i"));
+
+    let Ok(Path::ByIdempotencyKey(path)) = parse("/restate/invocation/S/h/%ff/output") else { panic!() };
+    assert!(matches!(path.resolve(false), Err(PathError::Key(_))), "not UTF-8");
 }

@@ -1,5 +1,6 @@
 //! The front door over real sockets, with an engine of a few lines behind it.
 
+mod awakeables;
 mod calls;
 mod errors;
 mod limits;

@@ -51,11 +51,15 @@ async fn results_of_idempotent_calls() {
     let door = Door::open().await;
     let headers = [JSON, ("idempotency-key", "ik")];
     assert_eq!(door.http1("POST", "/Greeter/greet", &headers, "1").await.status, 200);
+    // Keys are written as they are in headers, and encoded in paths.
+    let odd = [JSON, ("idempotency-key", "a/b c%")];
+    assert_eq!(door.http1("POST", "/Greeter/greet", &odd, "3").await.status, 200);
     assert_eq!(door.http1("POST", "/Counter/k%201/add", &headers, "2").await.status, 200);
     for (path, result) in [
         ("/restate/invocation/Greeter/greet/ik/output", "1"),
         ("/restate/invocation/Greeter/greet/ik/attach", "1"),
         ("/restate/invocation/Counter/k%201/add/ik/output", "2"),
+        ("/restate/invocation/Greeter/greet/a%2Fb%20c%25/output", "3"),
     ] {
         let reply = door.get(path).await;
         assert_eq!((reply.status, reply.text()), (200, result), "{path}");
@@ -64,6 +68,7 @@ async fn results_of_idempotent_calls() {
         ("/restate/invocation/Greeter/nope/ik/output", 404, "invocation not found"),
         ("/restate/invocation/Nope/x/ik/output", 404, "service 'Nope' not found, …"),
         ("/restate/invocation/Counter/add/ik/output", 400, "bad path, expected either /restate/invocation/…"),
+        ("/restate/invocation/Greeter/greet/%ff/output", 400, "bad path, cannot decode key: …"),
         ("/restate/invocation/xyz/output", 400, "bad invocation id 'xyz': bad format"),
         ("/restate/invocation/inv_1x/attach", 400, "bad invocation id 'inv_1x': bad length"),
     ] {
@@ -87,6 +92,30 @@ async fn results_of_idempotent_calls() {
     let unknown = r#"{"target":"workflow","workflowName":"Nope","workflowKey":"k"}"#;
     door.post("/restate/attach", unknown).await.refused(404, "invocation", "not found");
     door.post("/restate/output", unknown).await.refused(404, "ingress", "invocation not found");
+}
+
+#[tokio::test]
+async fn a_result_by_its_id_is_labelled_as_its_handler_says() {
+    let door = Door::open().await;
+    for (path, body, expected) in [
+        ("/Greeter/binary/send", "x", Some("application/octet-stream")),
+        ("/Greeter/binary/send", "", Some("application/octet-stream")),
+        ("/Greeter/text/send", "a,b", None),
+        ("/Greeter/greet/send", "1", Some("application/json")),
+        ("/Greeter/silent/send", "1", None),
+    ] {
+        let kind = if path.contains("text") { "text/csv" } else { "application/json" };
+        let sent = door.http1("POST", path, &[("content-type", kind)], body).await;
+        let id = sent.json()["invocationId"].as_str().unwrap().to_owned();
+        let target = format!(r#"{{"target":"invocation","invocationId":"{id}"}}"#);
+        for reply in [
+            door.get(&format!("/restate/invocation/{id}/output")).await,
+            door.get(&format!("/restate/attach/{id}")).await,
+            door.post("/restate/output", &target).await,
+        ] {
+            assert_eq!((reply.status, reply.header("content-type")), (200, expected), "{path} {body:?}");
+        }
+    }
 }
 
 #[tokio::test]

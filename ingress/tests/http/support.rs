@@ -15,11 +15,12 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use millrace_ingress::routes::Retention;
 use millrace_ingress::{Backend, HandlerRoute, IngressConfig, RouteTable, Server, ServiceRoute, SharedRoutes};
+use millrace_machine::Refusal;
 use millrace_model::{
-    Env, InvocationId, TimestampMs,
+    AwakeableId, Env, InvocationId, PartitionKey, TimestampMs,
     command::Known,
-    invocation::{HandlerKind, NewInvocation},
-    journal::{Completion, Failure},
+    invocation::{HandlerKind, NewInvocation, Target},
+    journal::{Completion, Failure, NotificationId, NotificationResult},
 };
 use millrace_partition::{Accepted, Ended, Output, ProposeError};
 use millrace_protocol::{InputRule, OutputRule, rule::MediaPattern};
@@ -46,6 +47,7 @@ impl Env for Fixed {
 }
 
 struct Known1 {
+    target: Target,
     execute_at: Option<TimestampMs>,
     result: watch::Sender<Option<Completion>>,
 }
@@ -55,7 +57,19 @@ struct Known1 {
 pub struct Engine {
     known: Mutex<HashMap<InvocationId, Known1>>,
     seen: Mutex<Vec<(NewInvocation, Known)>>,
+    signals: Mutex<Vec<(NotificationId, NotificationResult)>>,
 }
+
+/// Awakeables by the invocation in their ids.
+pub fn awakeable(invocation: u128) -> String {
+    let invocation = InvocationId { key: PartitionKey(7), unique: invocation };
+    AwakeableId { invocation, signal: 17 }.to_string()
+}
+pub const WAITING: u128 = 1;
+pub const UNKNOWN: u128 = 2;
+pub const ENDED: u128 = 3;
+pub const COMPLETED: u128 = 4;
+pub const LOST: u128 = 5;
 
 impl Engine {
     /// What was proposed so far.
@@ -68,6 +82,11 @@ impl Engine {
         let mut seen = self.seen();
         assert_eq!(seen.len(), 1);
         seen.remove(0)
+    }
+
+    /// Signals that were taken.
+    pub fn signals(&self) -> Vec<(NotificationId, NotificationResult)> {
+        self.signals.lock().unwrap().clone()
     }
 
     /// Ends all that hang.
@@ -107,16 +126,23 @@ impl Engine {
             _ => Some(Completion::Success(invocation.value.clone())),
         };
         let execute_at = invocation.execute_at;
-        all.insert(invocation.id, Known1 { execute_at, result: watch::Sender::new(result) });
+        all.insert(
+            invocation.id,
+            Known1 { target: invocation.target.clone(), execute_at, result: watch::Sender::new(result) },
+        );
         self.seen.lock().unwrap().push((invocation, known));
         Ok(Accepted { known: false, execute_at })
     }
 
-    async fn wait(&self, id: InvocationId) -> Option<(Completion, bool)> {
-        let mut result = self.known.lock().unwrap().get(&id)?.result.subscribe();
+    async fn wait(&self, id: InvocationId) -> Option<(Target, Completion, bool)> {
+        let (target, mut result) = {
+            let all = self.known.lock().unwrap();
+            let known = all.get(&id)?;
+            (known.target.clone(), known.result.subscribe())
+        };
         let before = result.borrow().is_some();
         let ended = result.wait_for(|result| result.is_some()).await.unwrap().clone().unwrap();
-        Some((ended, before))
+        Some((target, ended, before))
     }
 }
 
@@ -127,16 +153,17 @@ impl Backend for Fake {
     async fn call(&self, invocation: NewInvocation, known: Known) -> Result<Ended, ProposeError> {
         let id = invocation.id;
         let accepted = self.0.make(invocation, known)?;
-        let (result, before) = self.0.wait(id).await.unwrap();
+        let (target, result, before) = self.0.wait(id).await.unwrap();
         let ended_before = (accepted.known && before).then_some(TimestampMs(NOW + DAY));
-        Ok(Ended { result, known: accepted.known, ended_before })
+        Ok(Ended { target, result, known: accepted.known, ended_before })
     }
     async fn invoke(&self, invocation: NewInvocation, known: Known) -> Result<Accepted, ProposeError> {
         self.0.make(invocation, known)
     }
     async fn attach(&self, id: InvocationId) -> Result<Option<Ended>, ProposeError> {
         let ended = self.0.wait(id).await;
-        Ok(ended.map(|(result, before)| Ended {
+        Ok(ended.map(|(target, result, before)| Ended {
+            target,
             result,
             known: true,
             ended_before: before.then_some(TimestampMs(NOW + DAY)),
@@ -148,7 +175,27 @@ impl Backend for Fake {
         let result = known.result.borrow().clone();
         Ok(match result {
             None => Output::NotReady,
-            Some(result) => Output::Ended { result, result_until: TimestampMs(NOW + DAY) },
+            Some(result) => {
+                let target = known.target.clone();
+                Output::Ended { target, result, result_until: TimestampMs(NOW + DAY) }
+            }
+        })
+    }
+    async fn signal(
+        &self,
+        id: InvocationId,
+        signal: NotificationId,
+        result: NotificationResult,
+    ) -> Result<Result<(), Refusal>, ProposeError> {
+        Ok(match id.unique {
+            WAITING => {
+                self.0.signals.lock().unwrap().push((signal, result));
+                Ok(())
+            }
+            UNKNOWN => Err(Refusal::NotFound),
+            ENDED => Err(Refusal::Ended),
+            COMPLETED => Err(Refusal::AlreadyCompleted),
+            _ => return Err(ProposeError::Unknown),
         })
     }
 }
