@@ -20,6 +20,9 @@ func main() {
 	http1 := os.Getenv("HTTP1") == "1"
 	logs := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})
 	services := server.NewRestate().WithLogger(logs, true).Bidirectional(!http1)
+	if key := os.Getenv("IDENTITY_KEY"); key != "" {
+		services.WithIdentityV1(key)
+	}
 	for _, definition := range definitions() {
 		services.Bind(definition)
 	}

@@ -1,5 +1,6 @@
 package services;
 
+import dev.restate.sdk.auth.signing.RestateRequestIdentityVerifier;
 import dev.restate.sdk.endpoint.Endpoint;
 import dev.restate.sdk.http.vertx.HttpEndpointRequestHandler;
 import dev.restate.sdk.http.vertx.RestateHttpServer;
@@ -27,6 +28,9 @@ public final class Main {
 
   public static void main(String[] args) {
     var endpoint = Endpoint.builder();
+    Stream.ofNullable(System.getenv("IDENTITY_KEY"))
+        .map(RestateRequestIdentityVerifier::fromKey)
+        .forEach(endpoint::withRequestIdentityVerifier);
     DEFINITIONS.stream().flatMap(List::stream).map(Definition::build).forEach(endpoint::bind);
     var http1 = "1".equals(System.getenv("HTTP1"));
     var port = Stream.ofNullable(System.getenv("PORT")).mapToInt(Integer::parseInt).findFirst().orElse(0);
