@@ -9,6 +9,7 @@ use millrace_model::{
     InvocationId, SubscriptionId, TimestampMs,
     invocation::{Invocation, Pending, RecordSource, Source, Status},
     journal::{Completion, Entry, Failure, Header, JournalRow, NotificationId, SIGNAL_CANCEL},
+    ranges::IndexRanges,
     source::{Budget, DeadLetter, FailurePolicy, Outcomes, Parked, origin},
     table::{DeadLetters, Invocations, Journal, OutcomeCounts, ParkedRecords},
 };
@@ -70,15 +71,7 @@ impl<V: StateView> Txn<'_, V> {
     }
 
     fn was_canceled(&self, id: InvocationId, invocation: &Invocation) -> Result<bool, V::Error> {
-        for index in 1..invocation.journal_len {
-            if let Some(JournalRow { entry: Entry::Notification(notification), .. }) =
-                self.get::<Journal>(&(id, index))?
-                && notification.id == NotificationId::Signal(SIGNAL_CANCEL)
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        self.has_signal(id, invocation, &NotificationId::Signal(SIGNAL_CANCEL))
     }
 
     fn park(
@@ -166,6 +159,8 @@ impl<V: StateView> Txn<'_, V> {
             }
             invocation.journal_len = 1;
             invocation.commands = 1;
+            invocation.last_notification = 0;
+            invocation.awakeables = IndexRanges::default();
             invocation.refused = false;
         }
         // Whatever mended it is most likely a newer deployment.

@@ -11,9 +11,11 @@ mod command;
 mod effect;
 mod entry;
 mod failure;
+mod journal;
 mod lifecycle;
 mod lock;
 mod memory;
+mod message;
 mod txn;
 mod view;
 

@@ -2,14 +2,14 @@
 
 use millrace_model::{
     InvocationId, TimestampMs,
-    command::{Known, Lane, Message},
+    command::Known,
     invocation::{
         Completed, HandlerKind, Invocation, Milestones, NewInvocation, Pending, ResultSink, Retries, Source, Status,
     },
-    journal::{Awaiting, Completion, Entry, Failure, JournalRow, Notification, NotificationId, ty},
+    journal::{Completion, Entry, Failure, JournalRow},
     ranges::IndexRanges,
     source::Budget,
-    table::{Ended, Expiries, ExpiryKey, ExpiryKind, Invocations, Journal, TimerKey, TimerKind, Timers},
+    table::{Ended, Expiries, ExpiryKey, ExpiryKind, Invocations, Journal, State, TimerKey, TimerKind, Timers},
 };
 
 use crate::{Answer, Effect, Past, StateView, Txn};
@@ -114,9 +114,10 @@ impl<V: StateView> Txn<'_, V> {
         let Some(ended) = self.get::<Ended>(&new.id)? else {
             return Ok(None);
         };
-        if deterministic && now >= ended.result_until {
-            // Kept for its journal only: the call runs again.
-            self.remove_ended(new.id, &ended);
+        // The same command once more has drawn nothing anew; a later call with the same id has.
+        let repeated = ended.random_seed == new.random_seed;
+        if deterministic && !repeated && (ended.unstarted || now >= ended.result_until) {
+            self.remove_ended(new.id, &ended, now)?;
             return Ok(None);
         }
         self.settle_record(&new.source);
@@ -142,115 +143,15 @@ impl<V: StateView> Txn<'_, V> {
         self.effect(Effect::SetTimer { key });
     }
 
-    /// Hands a message to its owner: at once if that is this partition.
-    pub(crate) fn tell(&mut self, id: InvocationId, message: Message, now: TimestampMs) -> Result<(), V::Error> {
-        let owner = self.owner(id)?;
-        if owner == self.me { self.receive(message, now) } else { self.send(owner, Lane::Control, message) }
-    }
-
-    /// A message has come to its owner.
-    pub(crate) fn receive(&mut self, message: Message, now: TimestampMs) -> Result<(), V::Error> {
-        match message {
-            Message::Invoke(new) => {
-                self.create(*new, Known::Fresh, now)?;
-                Ok(())
+    /// Removes what would still come to an invocation: its timers, and its place among those who wait for promises.
+    pub(crate) fn let_go(&mut self, id: InvocationId, invocation: &Invocation) -> Result<(), V::Error> {
+        self.drop_timers(id, invocation);
+        for (completion, pending) in &invocation.pending {
+            if let (Pending::Promise { name }, Some(object)) = (pending, invocation.target.object()) {
+                self.forget_waiter(object, name, &ResultSink { caller: id, completion: *completion })?;
             }
-            Message::CallResult { caller, completion, result } => {
-                let id = NotificationId::Completion(completion);
-                self.notify(caller, Notification { ty: ty::CALL, id, result }, now)
-            }
-            Message::Settle { subscription, change } => self.change_budget(subscription, change),
-            Message::Signal { target, signal, result } => {
-                self.notify(target, Notification { ty: ty::SIGNAL, id: signal, result }, now)
-            }
-            Message::Kill { .. } | Message::Attach { .. } | Message::GetOutput { .. } => Ok(()),
         }
-    }
-
-    /// Gives a result to the caller that waits for it.
-    pub(crate) fn respond(
-        &mut self,
-        caller: InvocationId,
-        completion: u32,
-        result: Completion,
-        now: TimestampMs,
-    ) -> Result<(), V::Error> {
-        self.tell(caller, Message::CallResult { caller, completion, result: result.into() }, now)
-    }
-
-    /// Appends an entry. The caller stores the row.
-    pub(crate) fn append(&mut self, id: InvocationId, invocation: &mut Invocation, entry: Entry, now: TimestampMs) {
-        self.put::<Journal>((id, invocation.journal_len), JournalRow { appended_at: now, previous: 0, entry });
-        invocation.journal_len += 1;
-        invocation.modified_at = now;
-    }
-
-    /// Appends a notification to an invocation of this partition, and wakes it if it waits for it. A completion that
-    /// is not expected, and anything for one that has ended, is ignored.
-    pub(crate) fn notify(
-        &mut self,
-        id: InvocationId,
-        notification: Notification,
-        now: TimestampMs,
-    ) -> Result<(), V::Error> {
-        let Some(mut invocation) = self.get::<Invocations>(&id)? else {
-            return Ok(());
-        };
-        if let NotificationId::Completion(completion) = notification.id {
-            let Some(at) = invocation.pending.iter().position(|(pending, _)| *pending == completion) else {
-                return Ok(());
-            };
-            invocation.pending.remove(at);
-        }
-        self.add_notification(id, &mut invocation, notification, None, now);
-        self.put::<Invocations>(id, invocation);
         Ok(())
-    }
-
-    /// Appends a notification and wakes or tells the invocation. The caller stores the row.
-    pub(crate) fn add_notification(
-        &mut self,
-        id: InvocationId,
-        invocation: &mut Invocation,
-        notification: Notification,
-        ack: Option<u32>,
-        now: TimestampMs,
-    ) {
-        let index = invocation.journal_len;
-        let wakes = invocation.awaiting.as_ref().is_some_and(|awaiting| awaiting.lists(&notification.id));
-        let previous = std::mem::replace(&mut invocation.last_notification, index);
-        let row = JournalRow { appended_at: now, previous, entry: Entry::Notification(notification) };
-        if invocation.status == Status::Running {
-            self.effect(Effect::Forward { id, index, row: row.clone(), ack });
-        }
-        self.put::<Journal>((id, index), row);
-        invocation.journal_len += 1;
-        invocation.modified_at = now;
-        if wakes {
-            invocation.awaiting = None;
-            if invocation.status == Status::Suspended {
-                self.run(id, invocation, now);
-            }
-        }
-    }
-
-    /// Is there a notification that an attempt waits for and has not been sent?
-    pub(crate) fn has_unseen(
-        &self,
-        id: InvocationId,
-        invocation: &Invocation,
-        awaiting: &Awaiting,
-        seen: u32,
-    ) -> Result<bool, V::Error> {
-        for index in seen..invocation.journal_len {
-            if let Some(JournalRow { entry: Entry::Notification(notification), .. }) =
-                self.get::<Journal>(&(id, index))?
-                && awaiting.lists(&notification.id)
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Removes the timers that an invocation still has.
@@ -279,7 +180,7 @@ impl<V: StateView> Txn<'_, V> {
         if let (Source::Record(record), Completion::Failure(_)) = (&invocation.source, &result) {
             self.count(record.subscription, |outcomes| outcomes.failed += 1)?;
         }
-        self.drop_timers(id, &invocation);
+        self.let_go(id, &invocation)?;
         self.delete::<Invocations>(id);
         let kept = invocation.completion_retention.max(invocation.journal_retention).max(KNOWN_IDS_MS);
         let expires_at = now.after(kept);
@@ -302,35 +203,16 @@ impl<V: StateView> Txn<'_, V> {
             Some(object) if invocation.target.kind.is_exclusive() => self.release(object, id, &invocation, now)?,
             _ => self.settle_record(&invocation.source),
         }
-        self.put::<Ended>(
-            id,
-            Completed {
-                created_lsn: invocation.created_lsn,
-                created_at: invocation.created_at,
-                completed_at: now,
-                milestones: invocation.milestones,
-                target: invocation.target,
-                source: invocation.source,
-                idempotency_key: invocation.idempotency_key,
-                completion_retention: invocation.completion_retention,
-                journal_retention: invocation.journal_retention,
-                random_seed: invocation.random_seed,
-                traceparent: invocation.traceparent,
-                pin: invocation.pin,
-                attempts: invocation.attempt,
-                journal_len,
-                commands: invocation.commands,
-                unstarted: false,
-                result,
-                result_until,
-                expires_at,
-                journal_expires_at,
-            },
-        );
+        if invocation.target.kind == HandlerKind::Workflow {
+            self.set_expiry(ExpiryKey { at: result_until, id, kind: ExpiryKind::Workflow });
+        }
+        let times = Kept { now, result_until, expires_at, journal_expires_at };
+        self.put::<Ended>(id, ended_row(invocation, journal_len, result, times));
         Ok(())
     }
 
-    /// Removes an invocation that has not started: its callers get the failure, nothing is kept.
+    /// Ends an invocation that has not started: its callers get the failure. Its row stays a while, so that a repeat of
+    /// its command does not bring it back.
     pub(crate) fn remove_unstarted(
         &mut self,
         id: InvocationId,
@@ -349,7 +231,12 @@ impl<V: StateView> Txn<'_, V> {
         for sink in std::mem::take(&mut invocation.sinks) {
             self.respond(sink.caller, sink.completion, result.clone(), now)?;
         }
-        self.effect(Effect::Ended { id, target: invocation.target, result, result_until: now });
+        let until = now.after(KNOWN_IDS_MS);
+        let (target, of_effect) = (invocation.target.clone(), result.clone());
+        self.effect(Effect::Ended { id, target, result: of_effect, result_until: until });
+        self.set_expiry(ExpiryKey { at: until, id, kind: ExpiryKind::Invocation });
+        let times = Kept { now, result_until: until, expires_at: until, journal_expires_at: now };
+        self.put::<Ended>(id, Completed { unstarted: true, ..ended_row(invocation, 0, result, times) });
         Ok(())
     }
 
@@ -364,10 +251,72 @@ impl<V: StateView> Txn<'_, V> {
     }
 
     /// Removes all that is kept of an ended invocation.
-    pub(crate) fn remove_ended(&mut self, id: InvocationId, ended: &Completed) {
+    pub(crate) fn remove_ended(
+        &mut self,
+        id: InvocationId,
+        ended: &Completed,
+        now: TimestampMs,
+    ) -> Result<(), V::Error> {
+        self.drop_workflow(id, ended, now)?;
         self.remove_journal(id, ended.journal_len);
         self.delete::<Ended>(id);
         self.delete::<Expiries>(ExpiryKey { at: ended.expires_at, id, kind: ExpiryKind::Invocation });
         self.delete::<Expiries>(ExpiryKey { at: ended.journal_expires_at, id, kind: ExpiryKind::Journal });
+        Ok(())
+    }
+
+    /// The retention of a workflow's run is over: state and promises of its key go, once.
+    pub(crate) fn drop_workflow(
+        &mut self,
+        id: InvocationId,
+        ended: &Completed,
+        now: TimestampMs,
+    ) -> Result<(), V::Error> {
+        let expiry = ExpiryKey { at: ended.result_until, id, kind: ExpiryKind::Workflow };
+        let Some(object) = ended.target.object().filter(|_| ended.target.kind == HandlerKind::Workflow) else {
+            return Ok(());
+        };
+        if self.get::<Expiries>(&expiry)?.is_none() {
+            return Ok(());
+        }
+        self.delete::<Expiries>(expiry);
+        for key in self.state(&object)?.into_keys() {
+            self.delete::<State>((object.clone(), key));
+        }
+        self.drop_promises(&object, now)
+    }
+}
+
+/// Until when what is kept.
+struct Kept {
+    now: TimestampMs,
+    result_until: TimestampMs,
+    expires_at: TimestampMs,
+    journal_expires_at: TimestampMs,
+}
+
+fn ended_row(invocation: Invocation, journal_len: u32, result: Completion, kept: Kept) -> Completed {
+    let Kept { now, result_until, expires_at, journal_expires_at } = kept;
+    Completed {
+        created_lsn: invocation.created_lsn,
+        created_at: invocation.created_at,
+        completed_at: now,
+        milestones: invocation.milestones,
+        target: invocation.target,
+        source: invocation.source,
+        idempotency_key: invocation.idempotency_key,
+        completion_retention: invocation.completion_retention,
+        journal_retention: invocation.journal_retention,
+        random_seed: invocation.random_seed,
+        traceparent: invocation.traceparent,
+        pin: invocation.pin,
+        attempts: invocation.attempt,
+        journal_len,
+        commands: invocation.commands,
+        unstarted: false,
+        result,
+        result_until,
+        expires_at,
+        journal_expires_at,
     }
 }

@@ -1,14 +1,14 @@
 //! One batch in the making: the committed state with the changes so far on top.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use millrace_model::{
-    InvocationId, LeaderEpoch, Lsn, PartitionId, SubscriptionId,
+    InvocationId, LeaderEpoch, Lsn, PartitionId, SubscriptionId, Text, TimestampMs,
     command::{Lane, Message},
     invocation::ObjectKey,
     source::Budget,
-    table::{Budgets, Changes, Outbox, OutboxEnds, OutboxLanes, Partition, PartitionRow, State, Table},
+    table::{Budgets, Changes, Outbox, OutboxEnds, OutboxLanes, Partition, PartitionRow, Promises, State, Table},
 };
 
 use crate::{Effect, StateView};
@@ -35,12 +35,22 @@ pub struct Txn<'v, V> {
     changes: Changes,
     effects: Vec<Effect>,
     settled: BTreeMap<(PartitionId, SubscriptionId), Budget>,
+    /// Invocations that die with their callers: a queue, because a call tree can be deep.
+    kills: VecDeque<(InvocationId, TimestampMs)>,
 }
 
 impl<'v, V: StateView> Txn<'v, V> {
     /// For the batch at `lsn` of partition `me`.
     pub fn new(view: &'v V, me: PartitionId, lsn: Lsn) -> Self {
-        Self { view, me, lsn, changes: Changes::default(), effects: Vec::new(), settled: BTreeMap::new() }
+        Self {
+            view,
+            me,
+            lsn,
+            changes: Changes::default(),
+            effects: Vec::new(),
+            settled: BTreeMap::new(),
+            kills: VecDeque::new(),
+        }
     }
 
     /// What the batch did.
@@ -96,6 +106,32 @@ impl<'v, V: StateView> Txn<'v, V> {
             };
         }
         Ok(state)
+    }
+
+    /// Names of the promises of a workflow as this batch sees them.
+    pub(crate) fn promises(&self, object: &ObjectKey) -> Result<BTreeSet<Text>, V::Error> {
+        let mut names: BTreeSet<_> = self.view.promises(object)?.into_iter().collect();
+        let first = (object.clone(), Text::default());
+        for ((of, name), row) in Promises::changes(&self.changes).range(first..) {
+            if of != object {
+                break;
+            }
+            match row {
+                Some(_) => names.insert(name.clone()),
+                None => names.remove(name),
+            };
+        }
+        Ok(names)
+    }
+
+    /// Ends an invocation of this partition, at the end of this command.
+    pub(crate) fn kill_later(&mut self, id: InvocationId, now: TimestampMs) {
+        self.kills.push_back((id, now));
+    }
+
+    /// The next one to be killed.
+    pub(crate) fn next_kill(&mut self) -> Option<(InvocationId, TimestampMs)> {
+        self.kills.pop_front()
     }
 
     pub(crate) fn effect(&mut self, effect: Effect) {

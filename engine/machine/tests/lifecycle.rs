@@ -246,7 +246,8 @@ fn an_idempotency_key_counts_as_long_as_its_retention() {
     call.created_at = world.now();
     assert!(matches!(world.invoke(&call).0, Answer::Accepted { known: true, .. }));
     world.now += 1;
-    call.created_at = world.now();
+    assert!(matches!(world.invoke(&call).0, Answer::Accepted { known: true, .. }), "the same command once more");
+    (call.created_at, call.random_seed) = (world.now(), 8);
     let (answer, effects) = world.invoke(&call);
     assert!(matches!(answer, Answer::Accepted { known: false, .. }));
     assert_eq!(starts(&effects), [call.id]);

@@ -176,3 +176,65 @@ pub struct JournalRow {
     pub entry: Entry,
 }
 wire_struct! { JournalRow { appended_at, previous, entry } }
+
+/// Frame types from here on have payloads that only handlers understand.
+const CUSTOM_FIRST: u16 = 0xFC00;
+
+/// The completion ids that a stored command will be answered by. Stops at what is not a protobuf message.
+///
+/// In all commands of the service protocol these are the integers in fields 10 and 11, and no other fields have these
+/// numbers (`spec/service-protocol.md` section 4.2).
+pub fn completion_ids(ty: u16, raw: &[u8]) -> Vec<u32> {
+    let mut ids = Vec::new();
+    let mut rest = if ty < CUSTOM_FIRST { raw } else { &[] };
+    while let Some(tag) = take_varint(&mut rest) {
+        let skip = match tag & 7 {
+            0 => match take_varint(&mut rest) {
+                Some(value) if matches!(tag >> 3, 10 | 11) => {
+                    ids.extend(u32::try_from(value).ok());
+                    Some(0)
+                }
+                value => value.map(|_| 0),
+            },
+            1 => Some(8),
+            2 => take_varint(&mut rest),
+            5 => Some(4),
+            _ => None,
+        };
+        match skip.and_then(|skip| rest.get(usize::try_from(skip).ok()?..)) {
+            Some(behind) => rest = behind,
+            None => break,
+        }
+    }
+    ids
+}
+
+fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, behind) = rest.split_first()?;
+        *rest = behind;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_say_what_answers_them() {
+        let check = |raw: &[u8], ids: &[u32]| assert_eq!(completion_ids(0x040D, raw), ids, "{raw:?}");
+        // A service name, a fixed number, the id's completion, and the result's in two bytes.
+        check(b"\x0a\x01S\x15\x00\x00\x00\x00\x50\x07\x58\xac\x02\x62\x02nm", &[7, 300]);
+        check(b"", &[]);
+        for garbage in [&b"\x58"[..], b"\x58\xff", b"\x0a\x7f\x58\x01", b"\x0b\x58\x01", b"\x09\x58\x01"] {
+            check(garbage, &[]);
+        }
+        assert_eq!(completion_ids(0xFC01, b"\x58\x01"), []);
+    }
+}

@@ -4,8 +4,8 @@ use millrace_model::{
     InvocationId, Text, TimestampMs,
     codes::{self, Code},
     command::{Action, Attempt, Decision},
-    invocation::{AttemptError, Invocation, Pending, Retries, Status},
-    journal::{Awaiting, Completion, Entry, Notification, NotificationId, ty},
+    invocation::{AttemptError, Invocation, Pending, Status},
+    journal::{Completion, Entry, Notification, NotificationId, ty},
     table::{Invocations, TimerKey, TimerKind},
 };
 
@@ -95,7 +95,9 @@ impl<V: StateView> Txn<'_, V> {
                 };
                 Ok(Next::Continue(invocation))
             }
-            Action::Suspend { awaiting, seen } => self.suspend(id, invocation, awaiting, seen, now),
+            Action::Suspend { awaiting, seen } => {
+                self.suspend(id, invocation, awaiting, seen, now).map(|()| Next::Over)
+            }
             Action::End => match invocation.output.take() {
                 Some(result) => self.end(id, invocation, result, now).map(|()| Next::Over),
                 None => {
@@ -111,26 +113,6 @@ impl<V: StateView> Txn<'_, V> {
             },
             Action::Fail { decision, error, counts } => self.fail(id, invocation, decision, error, counts, now),
         }
-    }
-
-    fn suspend(
-        &mut self,
-        id: InvocationId,
-        mut invocation: Invocation,
-        awaiting: Awaiting,
-        seen: u32,
-        now: TimestampMs,
-    ) -> Result<Next, V::Error> {
-        invocation.retries = Retries::default();
-        if self.has_unseen(id, &invocation, &awaiting, seen)? {
-            invocation.awaiting = None;
-            self.run(id, &mut invocation, now);
-        } else {
-            invocation.status = Status::Suspended;
-            invocation.awaiting = Some(awaiting);
-        }
-        self.put::<Invocations>(id, invocation);
-        Ok(Next::Over)
     }
 
     fn fail(

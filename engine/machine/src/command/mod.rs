@@ -2,6 +2,7 @@
 
 mod attempt;
 mod operate;
+mod restart;
 mod shuffle;
 mod source;
 mod state;
@@ -9,15 +10,23 @@ mod timers;
 
 use millrace_model::{
     Command, LeaderEpoch,
-    command::AnnounceLeader,
+    command::{AnnounceLeader, TerminateMode},
     table::{Partition, PartitionRow},
 };
 
-use crate::{Answer, Refusal, StateView, Txn, txn::MACHINE_VERSION};
+use crate::{Answer, StateView, Txn, txn::MACHINE_VERSION};
 
 impl<V: StateView> Txn<'_, V> {
     /// Applies one command. Fails only if the view cannot be read; then nothing of the batch is kept.
     pub fn apply(&mut self, command: Command) -> Result<Answer, V::Error> {
+        let answer = self.apply_one(command)?;
+        while let Some((id, now)) = self.next_kill() {
+            self.terminate(id, TerminateMode::Kill, now)?;
+        }
+        Ok(answer)
+    }
+
+    fn apply_one(&mut self, command: Command) -> Result<Answer, V::Error> {
         match command {
             Command::Announce(announce) => self.announce(announce),
             Command::Invoke { invocation, known } => {
@@ -34,12 +43,13 @@ impl<V: StateView> Txn<'_, V> {
             Command::CloseSource { source } => self.close_source(source),
             Command::Terminate { id, mode, now } => self.terminate(id, mode, now),
             Command::Resume { id, deployment, now } => self.resume(id, deployment, now),
-            Command::Purge { id, .. } => self.purge(id),
+            Command::Purge { id, now } => self.purge(id, now),
             Command::PurgeJournal { id, .. } => self.purge_journal(id),
             Command::Expire { now, rows } => self.expire(now, rows),
             Command::Pause { id, now } => self.pause(id, now),
-            Command::Signal { .. } | Command::RestartAsNew(_) => Ok(Answer::Refused(Refusal::NotFound)),
-            Command::MutateState { object, edit, now } => self.mutate_state(object, edit, now),
+            Command::Signal { target, signal, result, now } => self.signal(target, signal, result, now),
+            Command::MutateState { object, edit, .. } => self.mutate_state(object, edit),
+            Command::RestartAsNew(restart) => self.restart_as_new(restart),
             Command::LettersWritten { subscription, ids } => self.letters_written(subscription, ids),
             Command::ForgetSubscription { subscription } => self.forget_subscription(subscription),
         }

@@ -12,7 +12,7 @@ use crate::{Answer, Effect, Refusal, StateView, Txn};
 
 impl<V: StateView> Txn<'_, V> {
     /// The active invocation, or why there is none.
-    fn active(&self, id: InvocationId) -> Result<Result<Invocation, Answer>, V::Error> {
+    pub(crate) fn active(&self, id: InvocationId) -> Result<Result<Invocation, Answer>, V::Error> {
         Ok(match self.get::<Invocations>(&id)? {
             Some(invocation) => Ok(invocation),
             None if self.get::<Ended>(&id)?.is_some() => Err(Answer::Refused(Refusal::Ended)),
@@ -20,7 +20,7 @@ impl<V: StateView> Txn<'_, V> {
         })
     }
 
-    pub(super) fn terminate(
+    pub(crate) fn terminate(
         &mut self,
         id: InvocationId,
         mode: TerminateMode,
@@ -42,6 +42,7 @@ impl<V: StateView> Txn<'_, V> {
                 if invocation.status == Status::Running {
                     self.effect(Effect::Abort { id });
                 }
+                self.kill_callees(&invocation, now)?;
                 self.end(id, invocation, Completion::Failure(Failure::new(409, "killed")), now)?;
             }
             // Its handler is not there to react.
@@ -125,10 +126,10 @@ impl<V: StateView> Txn<'_, V> {
         Ok(Answer::Asynchronous)
     }
 
-    pub(super) fn purge(&mut self, id: InvocationId) -> Result<Answer, V::Error> {
+    pub(super) fn purge(&mut self, id: InvocationId, now: TimestampMs) -> Result<Answer, V::Error> {
         Ok(match self.get::<Ended>(&id)? {
             Some(ended) => {
-                self.remove_ended(id, &ended);
+                self.remove_ended(id, &ended, now)?;
                 Answer::Done
             }
             None => Answer::Refused(self.not_ended(id)?),

@@ -1,7 +1,6 @@
 //! Edits of a key's state from outside, in turn with its handlers.
 
 use millrace_model::{
-    TimestampMs,
     invocation::{ObjectKey, Waiting},
     state::{StateEdit, StateVersion},
     table::{Inbox, Locks, State},
@@ -11,12 +10,7 @@ use crate::{Answer, Refusal, StateView, Txn};
 
 impl<V: StateView> Txn<'_, V> {
     /// At once if nobody holds the key, else behind what waits for it already.
-    pub(super) fn mutate_state(
-        &mut self,
-        object: ObjectKey,
-        edit: StateEdit,
-        _: TimestampMs,
-    ) -> Result<Answer, V::Error> {
+    pub(super) fn mutate_state(&mut self, object: ObjectKey, edit: StateEdit) -> Result<Answer, V::Error> {
         let Some(mut lock) = self.get::<Locks>(&object)? else {
             let done = self.edit_state(&object, &edit)?;
             return Ok(if done { Answer::Done } else { Answer::Refused(Refusal::StateChanged) });

@@ -3,7 +3,7 @@
 use millrace_model::{
     TimestampMs,
     invocation::{Pending, Status},
-    journal::{Notification, NotificationId, NotificationResult, ty},
+    journal::NotificationResult,
     table::{Ended, Expiries, ExpiryKey, ExpiryKind, Invocations, TimerKey, TimerKind, Timers},
 };
 
@@ -34,9 +34,7 @@ impl<V: StateView> Txn<'_, V> {
                 if !invocation.pending.contains(&due) {
                     return Ok(());
                 }
-                let id_of = NotificationId::Completion(completion);
-                let notification = Notification { ty: ty::SLEEP, id: id_of, result: NotificationResult::Void };
-                return self.notify(id, notification, now);
+                return self.complete(id, completion, NotificationResult::Void, now);
             }
             _ => return Ok(()),
         }
@@ -52,13 +50,15 @@ impl<V: StateView> Txn<'_, V> {
             }
             if let Some(mut ended) = self.get::<Ended>(&row.id)? {
                 match row.kind {
-                    ExpiryKind::Invocation if ended.expires_at == row.at => self.remove_ended(row.id, &ended),
+                    ExpiryKind::Invocation if ended.expires_at == row.at => self.remove_ended(row.id, &ended, now)?,
                     ExpiryKind::Journal if ended.journal_expires_at == row.at => {
                         self.remove_journal(row.id, ended.journal_len);
                         ended.journal_len = 0;
                         self.put::<Ended>(row.id, ended);
                     }
-                    // Goes with the invocation.
+                    ExpiryKind::Workflow if ended.result_until == row.at => {
+                        self.drop_workflow(row.id, &ended, now)?;
+                    }
                     _ => {}
                 }
             }

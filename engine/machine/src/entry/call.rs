@@ -6,7 +6,6 @@ use millrace_model::{
     command::{Callee, Message},
     invocation::{Invocation, NewInvocation, Pending},
     journal::{NotificationResult, ty},
-    table::Invocations,
 };
 
 use crate::{StateView, Txn};
@@ -33,9 +32,6 @@ impl<V: StateView> Txn<'_, V> {
         if let Some(completion) = callee.result_completion {
             invocation.pending.push((completion, Pending::Call { id: callee_id }));
         }
-        // The callee may answer at once, and it may even be the caller itself: let it see the caller's row.
-        self.put::<Invocations>(id, invocation.clone());
-        self.tell(callee_id, Message::Invoke(Box::new(new)), now)?;
-        Ok(self.get::<Invocations>(&id)?.unwrap_or(invocation))
+        self.tell_for(id, invocation, callee_id, Message::Invoke(Box::new(new)), now)
     }
 }

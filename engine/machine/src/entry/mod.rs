@@ -1,12 +1,13 @@
 //! What a journal command does besides being stored. One file per family.
 
 mod call;
+mod promise;
 mod state;
 
 use bytes::Bytes;
 use millrace_model::{
     InvocationId, TimestampMs,
-    command::CommandEffect,
+    command::{CommandEffect, Message},
     invocation::{Invocation, Pending},
     journal::{Completion, Notification, NotificationId, NotificationResult, ty},
     table::{TimerKey, TimerKind},
@@ -55,12 +56,28 @@ impl<V: StateView> Txn<'_, V> {
                 self.answer(id, &mut invocation, ty::LAZY_STATE_KEYS, completion, result, now);
             }
             CommandEffect::Call(callee) => return self.call(id, invocation, *callee, raw, now),
-            CommandEffect::GetPromise { .. }
-            | CommandEffect::PeekPromise { .. }
-            | CommandEffect::CompletePromise { .. }
-            | CommandEffect::SendSignal { .. }
-            | CommandEffect::Attach { .. }
-            | CommandEffect::GetOutput { .. } => {}
+            CommandEffect::GetPromise { key, completion } => {
+                return self.get_promise(id, invocation, key, completion, now);
+            }
+            CommandEffect::PeekPromise { key, completion } => {
+                return self.peek_promise(id, invocation, key, completion, now);
+            }
+            CommandEffect::CompletePromise { key, result, completion } => {
+                return self.complete_promise(id, invocation, key, result, completion, now);
+            }
+            CommandEffect::SendSignal { target, signal, result } => {
+                return self.tell_for(id, invocation, target, Message::Signal { target, signal, result }, now);
+            }
+            CommandEffect::Attach { target, completion } => {
+                invocation.pending.push((completion, Pending::Attach { id: target }));
+                let message = Message::Attach { target, caller: id, completion };
+                return self.tell_for(id, invocation, target, message, now);
+            }
+            CommandEffect::GetOutput { target, completion } => {
+                invocation.pending.push((completion, Pending::Output { id: target }));
+                let message = Message::GetOutput { target, caller: id, completion };
+                return self.tell_for(id, invocation, target, message, now);
+            }
         }
         Ok(invocation)
     }

@@ -1,14 +1,17 @@
 //! A few partitions that only apply: every batch is applied at once, outboxes are delivered by hand.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 use millrace_machine::{Answer, Effect, MemoryView, StateView, Txn};
 use millrace_model::{
     ClusterId, Command, InvocationId, Lsn, PartitionId, PartitionKey, SourceId, SubscriptionId, Text, TimestampMs,
-    command::{Action, AnnounceLeader, Attempt, CommandEffect, Known, Lane, Message, Slice},
+    command::{Action, AnnounceLeader, Attempt, Callee, CommandEffect, Known, Lane, Message, Slice, TerminateMode},
     invocation::{HandlerKind, Invocation, NewInvocation, RecordSource, Source, Target},
+    journal::{Awaiting, Entry, Notification, NotificationId, NotificationResult},
     source::Budget,
-    table::{Budgets, Invocations, Outbox, OutboxLanes, Table},
+    table::{Budgets, Expiries, Invocations, Journal, Outbox, OutboxLanes, Table},
 };
 
 pub const DAY: u64 = 86_400_000;
@@ -129,6 +132,76 @@ impl World {
     pub fn end(&mut self, id: InvocationId) -> Vec<Effect> {
         let row = self.row(id).expect("it is active");
         self.attempt(id, row.attempt + 1, vec![output(row.commands, b"done"), Action::End])
+    }
+
+    /// What an attempt does, by its effect, with the next command index; the attempt is the next one.
+    pub fn does(&mut self, id: InvocationId, effect: CommandEffect) -> Vec<Effect> {
+        let row = self.row(id).expect("it is active");
+        self.attempt(id, row.attempt.max(1), vec![command(row.commands, effect)])
+    }
+
+    /// The attempt suspends, having been sent everything up to `seen`.
+    pub fn suspend(&mut self, id: InvocationId, awaiting: Awaiting, seen: u32) -> Vec<Effect> {
+        let row = self.row(id).expect("it is active");
+        self.attempt(id, row.attempt + 1, vec![Action::Suspend { awaiting, seen }])
+    }
+
+    /// Notifications in the journal, oldest first.
+    pub fn notifications(&self, id: InvocationId) -> Vec<Notification> {
+        let len = self.row(id).map_or(0, |row| row.journal_len);
+        let entry = |index| self.get::<Journal>(self.owner(id), &(id, index)).expect("in the journal").entry;
+        (0..len)
+            .map(entry)
+            .filter_map(|entry| if let Entry::Notification(n) = entry { Some(n) } else { None })
+            .collect()
+    }
+
+    /// The last answer to a command of an invocation: frame type, completion id, result.
+    pub fn answer(&self, id: InvocationId) -> (u16, u32, NotificationResult) {
+        match self.notifications(id).pop() {
+            Some(Notification { ty, id: NotificationId::Completion(id), result }) => (ty, id, result),
+            other => panic!("no answer but {other:?}"),
+        }
+    }
+
+    /// A signal from outside.
+    pub fn signal(&mut self, id: InvocationId, signal: NotificationId, value: &'static [u8]) -> (Answer, Vec<Effect>) {
+        let result = NotificationResult::Value(Bytes::from_static(value));
+        let (now, owner) = (self.now(), self.owner(id));
+        self.apply(owner, Command::Signal { target: id, signal, result, now })
+    }
+
+    pub fn kill(&mut self, id: InvocationId) -> Answer {
+        let (now, owner) = (self.now(), self.owner(id));
+        self.apply(owner, Command::Terminate { id, mode: TerminateMode::Kill, now }).0
+    }
+
+    /// `caller` calls `callee`, with completion ids 1 and 2 more than its commands; or sends to it.
+    pub fn call(&mut self, caller: InvocationId, callee: &NewInvocation, waits: bool) -> u32 {
+        let row = self.row(caller).expect("it is active");
+        let completion = 10 * row.commands;
+        let result_completion = waits.then_some(completion + 1);
+        let source = Source::Caller { id: caller, target: row.target, completion: result_completion };
+        let invocation = NewInvocation { source, value: Bytes::new(), ..callee.clone() };
+        let parameter = Slice { at: 0, len: 0 };
+        let callee = Callee { invocation, parameter, id_completion: completion, result_completion };
+        self.does(caller, CommandEffect::Call(Box::new(callee)));
+        self.shuffle();
+        completion + 1
+    }
+
+    /// Ends the retentions that are over.
+    pub fn expire(&mut self) {
+        for p in 0..self.partitions() {
+            let now = self.now();
+            let mut rows = Vec::new();
+            let scan = self.parts[usize::from(p)].scan::<Expiries>(None, &mut |key, ()| {
+                rows.extend((key.at <= now).then_some(key));
+                ControlFlow::Continue(())
+            });
+            scan.unwrap();
+            self.apply(p, Command::Expire { now, rows });
+        }
     }
 
     /// Delivers what waits in all outboxes until nothing does.
