@@ -29,7 +29,8 @@ impl Handle {
             NotificationResult::Value(value) => value.len(),
             _ => 0,
         };
-        let command = || Command::Signal { target: id, signal: signal.clone(), result: result.clone(), now: self.now() };
+        let command =
+            || Command::Signal { target: id, signal: signal.clone(), result: result.clone(), now: self.now() };
         match self.propose_sized(self.owner(id), command(), bytes).await? {
             // A handler may have handed out an id whose invocation is still on its way.
             Answer::Refused(Refusal::NotFound) if self.wait_for_messages(self.owner(id)).await? => {
@@ -49,11 +50,7 @@ impl Handle {
     /// * `deployment`: where its attempts go from now on. The caller has seen to it that this deployment has the handler
     ///   and speaks the pinned protocol version. Refused as `NotPinned` for one that runs or has no deployment yet.
     /// * Refused as `NotFound`, `Ended`, or `NotStarted` while it waits for its key or its time.
-    pub async fn resume(
-        &self,
-        id: InvocationId,
-        deployment: Option<DeploymentId>,
-    ) -> Result<Answer, ProposeError> {
+    pub async fn resume(&self, id: InvocationId, deployment: Option<DeploymentId>) -> Result<Answer, ProposeError> {
         self.operate(id, Command::Resume { id, deployment, now: self.now() }).await
     }
 
