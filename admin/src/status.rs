@@ -4,6 +4,8 @@ use async_trait::async_trait;
 use millrace_model::SubscriptionId;
 use serde::Serialize;
 
+pub use crate::text::ApiTime;
+
 /// One subscription, over all partitions, as the API shows it beside the fields of the product documentation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct StatusReport {
@@ -24,8 +26,18 @@ pub struct StatusReport {
     pub rejected_examples: Vec<RejectedExample>,
     /// Offsets that were gone before they could be read.
     pub missing: u64,
+    /// Records that failed for good, and what became of them.
+    pub outcomes: Outcomes,
+    /// The first parked records, at most 20 of each engine partition; `resume` or `kill` their invocations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parked: Vec<ParkedRecord>,
+    /// Why dead letters wait, if they cannot be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letters_error: Option<LastError>,
     /// Records not yet taken in; `None`: not known for some source.
     pub lag_records: Option<u64>,
+    /// Age of the oldest record taken in last by a source that is behind; 0 without lag.
+    pub lag_seconds: Option<f64>,
     /// Unsettled records, and how many may be.
     pub budget: BudgetStatus,
     /// Keys whose head fails, is paused or hangs, the fullest first; bounded.
@@ -33,6 +45,46 @@ pub struct StatusReport {
     pub blocked_keys: Vec<BlockedKey>,
     /// Every source partition, by number.
     pub sources: Vec<SourceStatus>,
+}
+
+/// How records ended over the life of the subscription, as far as they failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Outcomes {
+    /// Invocations that ended with a failure, those counted below included.
+    pub failed: u64,
+    /// Times that a record was parked.
+    pub parked: u64,
+    /// Parked records that were started again.
+    pub redriven: u64,
+    /// Parked records that an operator ended.
+    pub dropped: u64,
+    /// Dead letters, rejected records included.
+    pub dead_lettered: u64,
+    /// Those that are not yet acknowledged by their broker.
+    pub dead_letters_waiting: u64,
+    /// Failures that were skipped.
+    pub skipped: u64,
+}
+
+/// A record that waits for an operator.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ParkedRecord {
+    /// The object's key.
+    pub key: String,
+    /// Topic.
+    pub topic: String,
+    /// Kafka's partition.
+    pub source_partition: u32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its invocation.
+    pub invocation_id: String,
+    /// Of the failure.
+    pub code: u32,
+    /// Of the failure.
+    pub message: String,
+    /// When it was parked.
+    pub at: ApiTime,
 }
 
 /// The last trouble.
@@ -43,8 +95,8 @@ pub struct LastError {
     pub code: Option<String>,
     /// What happened.
     pub message: String,
-    /// Milliseconds since the epoch.
-    pub at: u64,
+    /// When it happened last.
+    pub at: ApiTime,
 }
 
 /// A record that could not become an invocation.
@@ -56,8 +108,8 @@ pub struct RejectedExample {
     pub offset: i64,
     /// Why.
     pub reason: String,
-    /// Milliseconds since the epoch.
-    pub at: u64,
+    /// When it was settled.
+    pub at: ApiTime,
 }
 
 /// Unsettled records of all partitions, and the limits of one partition.

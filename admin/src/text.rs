@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for ApiDuration {
 
 /// `2026-11-22T16:36:14.574000000Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ApiTime(pub TimestampMs);
+pub struct ApiTime(pub TimestampMs);
 
 impl fmt::Display for ApiTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -111,7 +111,7 @@ fn answer<B>(request: &Request<B>, exporter: Option<&PrometheusHandle>) -> Respo
         ("/health", _) => page(JSON, "{\"status\":\"ok\"}".to_owned()),
         ("/metrics", Some(exporter)) => {
             process::update();
-            page(PROMETHEUS, exporter.render())
+            page(PROMETHEUS, millrace_subscriptions::metrics::without_deleted(exporter.render()))
         }
         _ => refused(StatusCode::NOT_FOUND),
     }

@@ -1,24 +1,32 @@
 //! What the admin API shows of a subscription: the reader's view joined with the partitions' state.
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
 use millrace_admin::status::{
-    BlockedKey, BudgetStatus, LastError, RejectedExample, SourceStatus, StatusReport, SubscriptionStatus,
+    ApiTime, BlockedKey, BudgetStatus, LastError, Outcomes, ParkedRecord, RejectedExample, SourceStatus, StatusReport,
+    SubscriptionStatus,
 };
 use millrace_cluster::{Metadata, meta::options::SubscriptionOptions};
 use millrace_machine::StateView;
 use millrace_model::{
-    PartitionId, SourceId, SubscriptionId,
+    InvocationId, PartitionId, PartitionKey, SourceId, SubscriptionId, TimestampMs,
     invocation::{Lock, ObjectKey, Status},
-    source::{RejectReason, SourceRow},
-    table::{Invocations, Locks, Sources},
+    source::{Outcomes as Counts, Parked, SourceRow},
+    table::{Invocations, Locks, OutcomeCounts, ParkedRecords, Sources},
 };
 use millrace_partition::Handle;
-use millrace_subscriptions::{State, StatusBoard, budget::Limits};
+use millrace_subscriptions::{State, StatusBoard, budget::Limits, ingest::reject_message};
 
 /// Keys that a report names.
 const BLOCKED_KEYS_MAX: usize = 20;
+/// Parked records that a report names, of each partition.
+const PARKED_MAX: usize = 20;
 /// Locks that are looked at for them in each partition.
 const LOCKS_MAX: usize = 50_000;
 
@@ -41,10 +49,16 @@ impl SubscriptionStatus for SubscriptionReports {
         let limits = Limits::of(&SubscriptionOptions::parse(&subscription.options).unwrap_or_default());
         let mut rows = BTreeMap::new();
         let mut blocked = Vec::new();
+        let mut parked = Vec::new();
+        let mut counts = Counts::default();
         for p in 0..self.handle.partitions() {
-            let look =
-                self.handle.read(PartitionId(p), move |store, _| (sources_of(store, id), blocked_keys(store, id)));
-            let (sources, keys) = look.await.ok()?;
+            let look = self.handle.read(PartitionId(p), move |store, _| {
+                let counts = store.get::<OutcomeCounts>(&id).ok().flatten().unwrap_or_default();
+                (sources_of(store, id), blocked_keys(store, id), parked_records(store, id), counts)
+            });
+            let (sources, keys, waiting, ended) = look.await.ok()?;
+            parked.extend(waiting);
+            counts = counts + ended;
             rows.extend(sources.into_iter().map(|(source, row)| (source.source_partition, (source, row))));
             blocked.extend(keys);
         }
@@ -84,6 +98,12 @@ impl SubscriptionStatus for SubscriptionReports {
         });
         let total = |f: fn(&SourceRow) -> u64| rows.values().map(|(_, row)| f(row)).sum();
         let lags: Option<Vec<u64>> = sources.iter().map(|source| source.lag_records).collect();
+        let shown = |error: millrace_subscriptions::LastError| LastError {
+            code: Some(error.code.to_owned()),
+            message: error.message,
+            at: ApiTime(TimestampMs(error.at.duration_since(UNIX_EPOCH).map_or(0, |at| at.as_millis() as u64))),
+        };
+        let lag_seconds = status.lag_time(SystemTime::now()).map(|lag| lag.as_secs_f64());
         Some(StatusReport {
             state: match status.state {
                 State::Starting => "starting",
@@ -93,16 +113,24 @@ impl SubscriptionStatus for SubscriptionReports {
             }
             .to_owned(),
             paused_because,
-            last_error: status.last_error.map(|error| LastError {
-                code: Some(error.code.to_owned()),
-                message: error.message,
-                at: error.at.duration_since(UNIX_EPOCH).map_or(0, |at| at.as_millis() as u64),
-            }),
+            last_error: status.last_error.map(shown),
+            outcomes: Outcomes {
+                failed: counts.failed,
+                parked: counts.parked,
+                redriven: counts.redriven,
+                dropped: counts.dropped,
+                dead_lettered: counts.letters,
+                dead_letters_waiting: counts.letters.saturating_sub(counts.written),
+                skipped: counts.skipped,
+            },
+            parked,
+            dead_letters_error: status.letters_error.map(shown),
             records: total(|row| row.records),
             rejected: total(|row| row.rejected),
             rejected_examples: rows.values().flat_map(|(source, row)| examples(source, row)).collect(),
             missing: total(|row| row.missing),
             lag_records: lags.map(|lags| lags.into_iter().sum()),
+            lag_seconds,
             budget: BudgetStatus {
                 ready_records: count(budget.ready_records),
                 ready_bytes: count(budget.ready_bytes),
@@ -120,16 +148,11 @@ impl SubscriptionStatus for SubscriptionReports {
 }
 
 fn examples(source: &SourceId, row: &SourceRow) -> Vec<RejectedExample> {
-    let reason = |reason| match reason {
-        RejectReason::NullKey => "the record has no key, and the sink wants one",
-        RejectReason::KeyNotUtf8 => "the record's key is not UTF-8, and the sink wants text",
-        RejectReason::TooLarge => "the record is larger than an invocation's input may be",
-    };
     let example = |rejected: &millrace_model::source::Rejected| RejectedExample {
         source_partition: source.source_partition,
         offset: rejected.offset,
-        reason: reason(rejected.reason).to_owned(),
-        at: rejected.at.0,
+        reason: reject_message(rejected.reason).to_owned(),
+        at: ApiTime(rejected.at),
     };
     row.examples.iter().map(example).collect()
 }
@@ -139,6 +162,30 @@ fn sources_of(store: &millrace_store::PartitionStore, id: SubscriptionId) -> Vec
     // What cannot be read now is not shown; the partition itself reports the failure.
     let _ = store.scan_prefix::<Sources>(&id, &mut |source, row| {
         found.push((source, row));
+        ControlFlow::Continue(())
+    });
+    found
+}
+
+/// The first parked records of a partition.
+fn parked_records(store: &millrace_store::PartitionStore, id: SubscriptionId) -> Vec<ParkedRecord> {
+    let mut found = Vec::new();
+    let first = (id, InvocationId { key: PartitionKey(0), unique: 0 });
+    // As above.
+    let _ = store.scan::<ParkedRecords>(Some(&first), &mut |(of, invocation), parked: Parked| {
+        if of != id || found.len() == PARKED_MAX {
+            return ControlFlow::Break(());
+        }
+        found.push(ParkedRecord {
+            key: parked.key.to_string(),
+            topic: parked.topic.to_string(),
+            source_partition: parked.source_partition,
+            offset: parked.offset,
+            invocation_id: invocation.to_string(),
+            code: parked.failure.code,
+            message: parked.failure.message.to_string(),
+            at: ApiTime(parked.at),
+        });
         ControlFlow::Continue(())
     });
     found

@@ -4,6 +4,11 @@ use millrace_cluster::meta::options::SubscriptionOptions;
 use millrace_model::source::Budget;
 
 /// What may wait of one subscription in one partition.
+///
+/// A source is paused when a limit is reached, and what it had taken by then is still taken in: so each source partition
+/// goes beyond a limit by at most one batch ([`BATCH_RECORDS_MAX`](millrace_connector_kafka::BATCH_RECORDS_MAX) records,
+/// [`BATCH_BYTES_MAX`](millrace_connector_kafka::BATCH_BYTES_MAX) bytes or one larger record), and held records by what
+/// turns from ready to held when a key's head fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Records of keys that can run.

@@ -10,9 +10,9 @@ use millrace_model::{
     PartitionId, PartitionKey, SourceId, Text, TimestampMs,
     command::IngestRecord,
     invocation::{HandlerKind, NewInvocation, RecordSource, Source, Target},
-    journal::Header,
+    journal::{Failure, Header},
     key::{record_invocation, workflow_invocation},
-    source::RejectReason,
+    source::{DeadLetter, RejectReason, origin},
 };
 
 /// Key, value and headers of one record. What is larger cannot be an invocation's input.
@@ -38,6 +38,17 @@ pub struct Sink {
     pub null_key: NullKey,
     /// Records of one key that count as ready.
     pub key_share: u32,
+    /// Where records that cannot be invocations are written, if anywhere.
+    pub dead_letters: Option<DeadLetters>,
+}
+
+/// A dead-letter topic.
+#[derive(Clone, Debug)]
+pub struct DeadLetters {
+    /// Name of the Kafka cluster.
+    pub cluster: Text,
+    /// The topic.
+    pub topic: Text,
 }
 
 /// Which records, and who reads them.
@@ -58,21 +69,21 @@ pub struct Reading<'a> {
 
 /// What becomes of one record. `random` gives 64 bits a call.
 pub fn plan(reading: &Reading<'_>, sink: &Sink, record: &Record, random: &mut dyn FnMut() -> u64) -> IngestRecord {
-    let reject = |reason| IngestRecord::Reject { offset: record.offset, reason };
+    let offset = record.offset;
     let value = record.value.clone().unwrap_or_default();
     let headers_len: usize = record.headers.iter().map(|h| h.name.len() + h.value.as_ref().map_or(0, Bytes::len)).sum();
     let bytes = record.key.as_ref().map_or(0, Bytes::len) + value.len() + headers_len;
     if bytes > RECORD_BYTES_MAX {
-        return reject(RejectReason::TooLarge);
+        return reject(reading, sink, record, RejectReason::TooLarge, random);
     }
     let key = match (sink.kind.is_keyed(), &record.key, sink.null_key) {
         (false, ..) => Text::default(),
         (true, Some(key), _) => match Text::from_utf8(key.clone()) {
             Some(key) => key,
-            None => return reject(RejectReason::KeyNotUtf8),
+            None => return reject(reading, sink, record, RejectReason::KeyNotUtf8, random),
         },
         (true, None, NullKey::Empty) => Text::default(),
-        (true, None, NullKey::Reject) => return reject(RejectReason::NullKey),
+        (true, None, NullKey::Reject) => return reject(reading, sink, record, RejectReason::NullKey, random),
     };
     let id = if sink.kind == HandlerKind::Workflow {
         workflow_invocation(&sink.service, &key, "")
@@ -82,7 +93,7 @@ pub fn plan(reading: &Reading<'_>, sink: &Sink, record: &Record, random: &mut dy
         } else {
             PartitionKey::within(&sink.service, reading.partition, reading.partitions, random() as u32)
         };
-        record_invocation(partition_key, reading.source, reading.generation, record.offset)
+        record_invocation(partition_key, reading.source, reading.generation, offset)
     };
     let headers = headers(reading, record);
     let traceparent = headers.iter().find(|header| &*header.name == "traceparent").map(|header| header.value.clone());
@@ -107,16 +118,68 @@ pub fn plan(reading: &Reading<'_>, sink: &Sink, record: &Record, random: &mut dy
     }))
 }
 
+/// Why a record cannot be an invocation, for people.
+pub fn reject_message(reason: RejectReason) -> &'static str {
+    match reason {
+        RejectReason::NullKey => "the record has no key, and the sink wants one",
+        RejectReason::KeyNotUtf8 => "the record's key is not UTF-8, and the sink wants text",
+        RejectReason::TooLarge => "the record is larger than an invocation's input may be",
+    }
+}
+
+/// The longest key of a letter without value.
+const LARGE_KEY_MAX: usize = 1 << 20;
+
+/// A record that cannot be an invocation: counted, and written to the dead-letter topic if there is one. Of one that is
+/// too large, only where it is.
+fn reject(
+    reading: &Reading<'_>,
+    sink: &Sink,
+    record: &Record,
+    reason: RejectReason,
+    random: &mut dyn FnMut() -> u64,
+) -> IngestRecord {
+    let offset = record.offset;
+    let Some(DeadLetters { cluster, topic }) = sink.dead_letters.clone() else {
+        return IngestRecord::Reject { offset, reason };
+    };
+    let partition_key = PartitionKey::within(&sink.service, reading.partition, reading.partitions, random() as u32);
+    let is_large = reason == RejectReason::TooLarge;
+    let headers = if is_large {
+        let key = record.key.clone().filter(|key| key.len() <= LARGE_KEY_MAX);
+        let Record { offset, timestamp_ms, .. } = *record;
+        headers(reading, &Record { offset, timestamp_ms, key, value: None, headers: Vec::new() })
+    } else {
+        headers(reading, record)
+    };
+    let value = record.value.clone().filter(|_| !is_large).unwrap_or_default();
+    let bytes = value.len() + headers.iter().map(|header| header.name.len() + header.value.len()).sum::<usize>();
+    let code = if is_large { 413 } else { 400 };
+    let letter = DeadLetter {
+        cluster,
+        topic,
+        failure: Failure { code, message: reject_message(reason).into(), metadata: Vec::new() },
+        at: reading.now,
+        invoked: false,
+        reader: reading.partition,
+        bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+        headers,
+        value,
+    };
+    let id = record_invocation(partition_key, reading.source, reading.generation, offset);
+    IngestRecord::Letter { offset, reason, id, letter: Box::new(letter) }
+}
+
 /// Where the record came from, then its own headers in their order. A value that is not UTF-8 comes as base64 under
 /// `<name>-bin`. A name that HTTP does not allow is percent-encoded, see [`header_name`].
 fn headers(reading: &Reading<'_>, record: &Record) -> Vec<Header> {
     const NAMES: [Text; 6] = [
-        Text::constant("restate.subscription.id"),
-        Text::constant("kafka.topic"),
-        Text::constant("kafka.partition"),
-        Text::constant("kafka.offset"),
-        Text::constant("kafka.timestamp"),
-        Text::constant("kafka.key"),
+        Text::constant(origin::SUBSCRIPTION),
+        Text::constant(origin::TOPIC),
+        Text::constant(origin::PARTITION),
+        Text::constant(origin::OFFSET),
+        Text::constant(origin::TIMESTAMP),
+        Text::constant(origin::KEY),
     ];
     let [subscription, topic, partition, offset, timestamp, key] = NAMES;
     let base64 = |bytes: &[u8]| Text::from(base64::engine::general_purpose::URL_SAFE.encode(bytes));
@@ -175,6 +238,7 @@ mod tests {
             journal_retention: 2,
             null_key,
             key_share: 5,
+            dead_letters: None,
         }
     }
 
@@ -230,6 +294,32 @@ mod tests {
             let new = check(&service, &record(key, Some(b"v"))).unwrap();
             assert_eq!(new.id.key.partition(8), PartitionId(2));
         }
+    }
+
+    #[test]
+    fn what_cannot_be_an_invocation_goes_to_the_dead_letter_topic() {
+        let to = DeadLetters { cluster: "c".into(), topic: "dead".into() };
+        let sink = Sink { dead_letters: Some(to), ..sink(HandlerKind::Exclusive, NullKey::Reject) };
+        let letter = |record: &Record| {
+            let source =
+                SourceId { subscription: SubscriptionId(3), cluster: "c".into(), topic_id: 4, source_partition: 2 };
+            let topic = Text::from("orders");
+            let (partition, partitions, now) = (PartitionId(2), 8, TimestampMs(1000));
+            let reading = Reading { source: &source, generation: 1, topic: &topic, partition, partitions, now };
+            match plan(&reading, &sink, record, &mut || 77) {
+                IngestRecord::Letter { offset: 7, reason, id, letter } => {
+                    assert_eq!(id.key.partition(8), PartitionId(2), "it stays with its reader");
+                    (reason, *letter)
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let (reason, bad_key) = letter(&record(Some(b"\xff"), Some(b"v")));
+        assert_eq!((reason, bad_key.failure.code, &bad_key.value[..]), (RejectReason::KeyNotUtf8, 400, &b"v"[..]));
+        assert!(!bad_key.invoked && bad_key.headers.iter().any(|header| &*header.name == origin::KEY));
+        let large = Record { value: Some(vec![0; RECORD_BYTES_MAX + 1].into()), ..record(Some(b"k"), None) };
+        let (reason, large) = letter(&large);
+        assert_eq!((reason, large.failure.code, large.value.len()), (RejectReason::TooLarge, 413, 0));
     }
 
     #[test]

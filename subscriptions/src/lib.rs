@@ -8,8 +8,11 @@
 //! Position and invocations move together in the partition's state; what is here can be lost at any moment.
 
 pub mod budget;
+mod burial;
+mod clients;
 mod identity;
 pub mod ingest;
+pub mod letters;
 pub mod metrics;
 mod reader;
 pub mod reconcile;
@@ -26,18 +29,27 @@ use millrace_cluster::{
         service::Defaults,
     },
 };
-use millrace_connector_kafka::{Admin, ClusterConfig, ConsumerConfig, Origin};
+use millrace_connector_kafka::{ClusterConfig, ConsumerConfig, Origin};
 use millrace_model::{Env, SubscriptionId, codes};
 use millrace_partition::Handle;
+use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot},
     task::JoinHandle,
 };
 
 pub use status::{BudgetUse, LastError, SourceStatus, State, Status, StatusBoard};
-use worker::{Stop, Worker};
+use worker::Worker;
 
-use crate::{budget::Limits, identity::TopicIdentity, ingest::Sink, reader::Shared};
+use crate::{
+    budget::Limits,
+    burial::Burial,
+    clients::Clients,
+    identity::TopicIdentity,
+    ingest::{DeadLetters, Sink},
+    letters::LetterWriter,
+    reader::Shared,
+};
 
 /// How long stopping workers get before they are dropped.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,19 +64,28 @@ pub struct Subscriptions {
     defaults: Arc<Defaults>,
     board: Arc<StatusBoard>,
     running: BTreeMap<SubscriptionId, Running>,
+    clients: Clients,
 }
 
 struct Running {
     subscription: Arc<Subscription>,
     cluster: Arc<KafkaCluster>,
-    stop: oneshot::Sender<Stop>,
+    stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Subscriptions {
     /// Nothing runs before [`Subscriptions::run`].
     pub fn new(metadata: Metadata, handle: Handle, env: Arc<dyn Env>, defaults: Arc<Defaults>) -> Self {
-        Self { metadata, handle, env, defaults, board: Arc::default(), running: BTreeMap::new() }
+        Self {
+            metadata,
+            handle,
+            env,
+            defaults,
+            board: Arc::default(),
+            running: BTreeMap::new(),
+            clients: Clients::default(),
+        }
     }
 
     /// What the subscriptions show of themselves.
@@ -76,6 +97,14 @@ impl Subscriptions {
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let mut changed = self.metadata.changed();
         tokio::pin!(shutdown);
+        let (end_letters, letters_end) = oneshot::channel::<()>();
+        let letters = LetterWriter {
+            metadata: self.metadata.clone(),
+            handle: self.handle.clone(),
+            board: Arc::clone(&self.board),
+            producers: BTreeMap::new(),
+        };
+        let letters = tokio::spawn(letters.run(async move { _ = letters_end.await }));
         self.close_orphans().await;
         loop {
             changed.mark_unchanged();
@@ -88,11 +117,14 @@ impl Subscriptions {
             }
         }
         let running = std::mem::take(&mut self.running);
-        let stopping = running.into_values().map(|running| stop(running, Stop::Pause));
+        let stopping = running.into_values().map(stop);
         futures_join(stopping).await;
+        drop(end_letters);
+        // It has nothing to lose.
+        let _ = letters.await;
     }
 
-    /// Sources of subscriptions that are no more, left by a crash between their deletion and the closing.
+    /// Sources of subscriptions that nobody knows.
     async fn close_orphans(&self) {
         let sources = match worker::all_sources(&self.handle).await {
             Ok(sources) => sources,
@@ -102,7 +134,10 @@ impl Subscriptions {
             }
         };
         let schema = self.metadata.schema();
-        let orphans = sources.into_iter().map(|(id, _)| id).filter(|id| schema.subscription(id.subscription).is_none());
+        let is_known = |id: SubscriptionId| {
+            schema.subscription(id).is_some() || schema.tombstones().any(|tombstone| tombstone.id == id)
+        };
+        let orphans = sources.into_iter().map(|(id, _)| id).filter(|id| !is_known(id.subscription));
         worker::close_sources(&self.handle, orphans).await;
     }
 
@@ -112,25 +147,35 @@ impl Subscriptions {
             let cluster = schema.kafka_cluster(&running.subscription.cluster);
             cluster.is_some_and(|cluster| *cluster == running.cluster)
         };
-        let mut ended = Vec::new();
-        for (id, running) in &self.running {
-            if schema.subscription(*id).is_none() {
-                ended.push((*id, Stop::Delete));
-            } else if !is_current(running) || running.task.is_finished() {
-                ended.push((*id, Stop::Pause));
-            }
-        }
-        for (id, why) in ended {
+        let ends = |(id, running): (&SubscriptionId, &Running)| {
+            let goes_on = schema.subscription(*id).is_some() && is_current(running) && !running.task.is_finished();
+            (!goes_on).then_some(*id)
+        };
+        let ended: Vec<_> = self.running.iter().filter_map(ends).collect();
+        for id in ended {
             if let Some(running) = self.running.remove(&id) {
-                stop(running, why).await;
-                if why == Stop::Delete {
-                    self.board.remove(id);
-                }
+                stop(running).await;
             }
         }
         let mut complete = true;
+        // Cluster and group of those whose last offsets are not committed yet.
+        let mut taken = Vec::new();
+        let burial = Burial { metadata: &self.metadata, handle: &self.handle, clients: &self.clients };
+        for tombstone in schema.tombstones() {
+            self.board.remove(tombstone.id);
+            metrics::forget(tombstone.id);
+            if !burial.bury(tombstone).await {
+                taken.push((tombstone.cluster.as_str(), group_of(schema, tombstone)));
+                complete = false;
+            }
+        }
         for subscription in schema.subscriptions() {
             if self.running.contains_key(&subscription.id) {
+                continue;
+            }
+            if taken.contains(&(subscription.cluster.as_str(), group_of(schema, subscription))) {
+                let what = "a deleted subscription of the same group has still to commit its last offsets";
+                self.board.trouble(subscription.id, codes::SUB0002.id, what.to_owned());
                 continue;
             }
             match self.start(schema, subscription).await {
@@ -141,6 +186,8 @@ impl Subscriptions {
                 }
             }
         }
+        let running = &self.running;
+        self.clients.retain(|cluster| running.values().any(|running| Arc::ptr_eq(&running.cluster, cluster))).await;
         complete
     }
 
@@ -153,7 +200,7 @@ impl Subscriptions {
         let id = subscription.id.to_string();
         let consumer = ConsumerConfig::new(&config, &of_the_client(&subscription.options), &id)
             .map_err(|faults| millrace_connector_kafka::OptionFault::list(&faults))?;
-        let admin = Admin::connect(&config).await.map_err(|error| error.to_string())?;
+        let admin = self.clients.admin(cluster, &config).await.map_err(|error| error.to_string())?;
         let limits = Limits::of(&own);
         let (metadata, defaults, sink_of) =
             (self.metadata.clone(), Arc::clone(&self.defaults), Arc::clone(subscription));
@@ -170,14 +217,22 @@ impl Subscriptions {
             reads_committed: consumer.reads_committed(),
             sink: Box::new(sink),
             recheck: Notify::new(),
+            fatal: Mutex::default(),
         });
         let (stop, stopped) = oneshot::channel();
         let adopts = consumer.group_id() != id;
         let cluster_name = subscription.cluster.clone();
-        let worker = Worker { shared, consumer, cluster: cluster_name, adopts };
+        let (clients, lease) = (self.clients.clone(), Mutex::default());
+        let worker = Worker { shared, consumer, cluster: cluster_name, adopts, clients, lease };
         let task = tokio::spawn(worker.run(stopped));
         Ok(Running { subscription: Arc::clone(subscription), cluster: Arc::clone(cluster), stop, task })
     }
+}
+
+/// The group whose committed offsets a subscription writes.
+fn group_of<'a>(schema: &'a Schema, subscription: &'a Subscription) -> Option<&'a str> {
+    let shared = || schema.kafka_cluster(&subscription.cluster)?.properties.get("group.id").map(String::as_str);
+    subscription.group_id().or_else(shared)
 }
 
 /// What librdkafka needs to know of a cluster of the metadata.
@@ -213,14 +268,18 @@ fn sink(
         journal_retention: retention.journal.as_millis() as u64,
         null_key: own.null_key,
         key_share: limits.key_share(),
+        dead_letters: own
+            .dead_letter_topic
+            .as_deref()
+            .map(|topic| DeadLetters { cluster: subscription.cluster.as_str().into(), topic: topic.into() }),
     })
 }
 
 /// Stops a worker and waits for it, within reason.
-async fn stop(running: Running, why: Stop) {
+async fn stop(running: Running) {
     let Running { stop, mut task, .. } = running;
     // A worker that has ended by itself does not listen any more.
-    let _ = stop.send(why);
+    let _ = stop.send(());
     if tokio::time::timeout(STOP_TIMEOUT, &mut task).await.is_err() {
         task.abort();
     }

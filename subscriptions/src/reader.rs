@@ -16,13 +16,14 @@ use millrace_model::{
     command::{Ingest, IngestRecord, SeekReason, SeekSource},
 };
 use millrace_partition::{Handle, ProposeError};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::{
     budget::{Exhausted, Limits},
     identity::TopicIdentity,
     ingest::{Reading, Sink, plan},
-    metrics::SourceMetrics,
+    metrics::{BudgetMetrics, SourceMetrics},
     reconcile::OpenSource,
     status::{Status, StatusBoard},
 };
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) sink: Box<dyn Fn() -> Option<Sink> + Send + Sync>,
     /// The topic is not what it was: look again.
     pub(crate) recheck: Notify,
+    /// The client is of no more use, and why: the worker makes another.
+    pub(crate) fatal: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -98,6 +101,7 @@ impl PartitionReader {
         let mut sources: BTreeMap<SourceId, Source> = BTreeMap::new();
         let mut budget = self.shared.handle.board().changed(self.partition);
         let mut shown = None;
+        let gauges = BudgetMetrics::new(&self.shared.id.to_string(), &self.shared.topic, self.partition.0);
         self.assign(&mut feed, &mut sources).await;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -116,7 +120,12 @@ impl PartitionReader {
                     Err(_) => break,
                 },
                 changed = budget.changed() => if changed.is_err() { break },
-                _ = tick.tick() => self.observe(&feed, &sources, exhausted),
+                _ = tick.tick() => {
+                    self.observe(&feed, &sources, exhausted);
+                    let used = self.shared.handle.board().budget(self.partition, self.shared.id);
+                    gauges.ready.set(used.ready_records as f64);
+                    gauges.held.set(used.held_records as f64);
+                }
                 event = feed.next() => self.on_event(event, &mut feed, &mut sources).await,
             }
         }
@@ -143,7 +152,10 @@ impl PartitionReader {
                         .insert(id, Source { feed_id, generation, position, record_at: None, failing: false, metrics });
                 }
                 Err(error) => {
-                    self.shared.trouble(codes::SUB0002.id, error.to_string());
+                    // A feed that was dropped a moment ago is still letting go of it.
+                    if !matches!(error, ClientError::AlreadyAssigned { .. }) {
+                        self.shared.trouble(codes::SUB0002.id, error.to_string());
+                    }
                     // The worker hands out the same sources again.
                     self.shared.recheck.notify_one();
                 }
@@ -218,7 +230,7 @@ impl PartitionReader {
                 return;
             }
             Event::Fatal { reason } => {
-                self.shared.trouble(codes::SUB0004.id, reason);
+                *self.shared.fatal.lock() = Some(reason);
                 self.shared.recheck.notify_one();
                 tokio::time::sleep(RETRY_PAUSE).await;
                 return;
@@ -275,7 +287,8 @@ impl PartitionReader {
         };
         let mut random = || self.shared.env.random();
         let records: Vec<_> = batch.records.iter().map(|record| plan(&reading, &sink, record, &mut random)).collect();
-        let rejected = records.iter().filter(|record| matches!(record, IngestRecord::Reject { .. })).count();
+        let is_rejected = |record: &&IngestRecord| !matches!(record, IngestRecord::Invoke(_));
+        let rejected = records.iter().filter(is_rejected).count();
         let taken = records.len() - rejected;
         let record_at = batch.records.last().and_then(|record| record.timestamp_ms);
         let record_at = record_at.map(|at| TimestampMs(at.max(0) as u64));

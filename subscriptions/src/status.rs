@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use millrace_model::{SubscriptionId, source::Budget};
+use millrace_model::{SubscriptionId, codes, source::Budget};
 use parking_lot::RwLock;
 
 /// What a subscription does.
@@ -63,18 +63,30 @@ pub struct Status {
     pub state: State,
     /// By source partition.
     pub sources: BTreeMap<u32, SourceStatus>,
-    /// The last trouble; it may be over.
+    /// The last trouble, until it is over.
     pub last_error: Option<LastError>,
+    /// Why dead letters wait, if they do.
+    pub letters_error: Option<LastError>,
     /// Since when it is held up, if it is.
     held_since: Option<SystemTime>,
     /// The last trouble that was logged, and when.
     logged: Option<(String, SystemTime)>,
+    /// The same about dead letters.
+    letters_logged: Option<SystemTime>,
 }
 
 impl Default for Status {
     fn default() -> Self {
         let (state, sources) = (State::Starting, BTreeMap::new());
-        Self { state, sources, last_error: None, held_since: None, logged: None }
+        Self {
+            state,
+            sources,
+            last_error: None,
+            letters_error: None,
+            held_since: None,
+            logged: None,
+            letters_logged: None,
+        }
     }
 }
 
@@ -147,11 +159,35 @@ impl StatusBoard {
                 let held_since = status.held_since.take();
                 was_told = status.logged.as_ref().zip(held_since).is_some_and(|((_, at), since)| *at >= since);
                 status.state = State::Running;
+                status.last_error = None;
             }
         });
         if was_told {
             tracing::info!(subscription = %id, "subscription reads again");
         }
+    }
+
+    /// Dead letters cannot be written for now.
+    pub(crate) fn letters_wait(&self, id: SubscriptionId, reason: String) {
+        let now = SystemTime::now();
+        let mut news = false;
+        self.update(id, |status| {
+            let age = |at: SystemTime| now.duration_since(at).unwrap_or_default();
+            news = status.letters_logged.is_none_or(|at| age(at) >= REPEAT);
+            if news {
+                status.letters_logged = Some(now);
+            }
+            let (code, message) = (codes::SUB0007.id, reason.clone());
+            status.letters_error = Some(LastError { code, message, at: now });
+        });
+        if news {
+            tracing::warn!(subscription = %id, error_code = codes::SUB0007.id, reason, "dead letters wait");
+        }
+    }
+
+    /// Dead letters were written.
+    pub(crate) fn letters_are_written(&self, id: SubscriptionId) {
+        self.update(id, |status| (status.letters_error, status.letters_logged) = (None, None));
     }
 
     /// Notes a trouble; it is logged when it lasts and is another one than before.

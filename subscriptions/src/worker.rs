@@ -11,19 +11,23 @@ use std::{
 use millrace_connector_kafka::{
     Admin, ClientError, Commit, ConsumerConfig, GroupState, OffsetQuery, OffsetReset, Reader,
 };
-use millrace_machine::Answer;
+use millrace_machine::{Answer, StateView};
 use millrace_model::{
     Command, PartitionId, SourceId, SubscriptionId, codes,
-    command::{OpenSource as OpenCommand, SeekReason, SeekSource},
-    table::Sources,
+    command::OpenSource as OpenCommand,
+    source::Outcomes,
+    table::{OutcomeCounts, Sources},
 };
 use millrace_partition::{Handle, ProposeError};
+use parking_lot::Mutex;
 use tokio::{
     sync::{oneshot, watch},
     task::JoinSet,
 };
 
 use crate::{
+    clients::{Clients, Lease},
+    metrics::OutcomeMetrics,
     reader::{Assigned, PartitionReader, Shared},
     reconcile::{OpenSource, Plan, Start, reader, reconcile},
 };
@@ -34,8 +38,8 @@ const TOPIC_INTERVAL: Duration = Duration::from_secs(5);
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 /// … and this often when not, so that the group does not expire.
 const COMMIT_IDLE_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// How long the last offsets of a deleted subscription are tried: others wait for it.
-const LAST_COMMIT_LIMIT: Duration = Duration::from_secs(5);
+/// How often a topic that is missing is looked for.
+const MISSING_PAUSE: Duration = Duration::from_secs(1);
 /// Pause behind a trouble, doubled up to the maximum.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(200);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -51,6 +55,8 @@ pub(crate) enum Trouble {
     GroupHasMembers(String),
     #[error("no committed offset, and auto.offset.reset is error")]
     NoStart,
+    #[error("{0}")]
+    Fatal(String),
     #[error("the state of a partition cannot be read")]
     State,
 }
@@ -63,6 +69,7 @@ impl Trouble {
             Self::Propose(error) => millrace_model::Coded::code(error).id,
             Self::GroupHasMembers(_) => codes::SUB0001.id,
             Self::NoStart => codes::SUB0006.id,
+            Self::Fatal(_) => codes::SUB0004.id,
             Self::State => codes::STO0001.id,
         }
     }
@@ -74,58 +81,65 @@ pub(crate) struct Worker {
     pub(crate) cluster: String,
     /// The group was named by the user: its offsets are adopted.
     pub(crate) adopts: bool,
-}
-
-/// Why a worker stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// The node stops, or the subscription's cluster changed.
-    Pause,
-    /// The subscription is gone: its sources go, and its offsets are written last of all.
-    Delete,
+    pub(crate) clients: Clients,
+    /// The client that it reads with; given back by `run`, however `read` ends.
+    pub(crate) lease: Mutex<Option<Lease>>,
 }
 
 impl Worker {
-    /// Reads until `stop` resolves; its value says whether the subscription is deleted.
-    pub(crate) async fn run(self, mut stop: oneshot::Receiver<Stop>) {
+    /// Reads until `stop` resolves.
+    pub(crate) async fn run(self, mut stop: oneshot::Receiver<()>) {
         let mut pause = RETRY_PAUSE_MIN;
         let mut tasks = JoinSet::new();
-        let stop = loop {
+        loop {
             let started = Instant::now();
-            let outcome = tokio::select! {
-                stop = &mut stop => Ok(stop.unwrap_or(Stop::Pause)),
-                trouble = self.read(&mut tasks) => Err(trouble),
+            let trouble = tokio::select! {
+                _ = &mut stop => None,
+                trouble = self.read(&mut tasks) => Some(trouble),
             };
-            // A reader in the middle of a proposal does not wait for it: see `delete`.
+            // A reader in the middle of a proposal does not wait for it: whoever must know asks through the log.
             tasks.shutdown().await;
-            let trouble = match outcome {
-                Ok(stop) => break stop,
-                Err(trouble) => trouble,
-            };
+            let lease = self.lease.lock().take();
+            match (lease, &trouble) {
+                (Some(lease), Some(Trouble::Fatal(_))) => self.clients.retire(lease).await,
+                (Some(lease), _) => self.clients.give_back(lease).await,
+                (None, _) => {}
+            }
+            let Some(trouble) = trouble else { return };
             self.shared.trouble(trouble.code(), trouble.to_string());
             if started.elapsed() > RETRY_PAUSE_MAX {
                 pause = RETRY_PAUSE_MIN;
             }
+            if let Trouble::Client(ClientError::TopicUnknown { .. }) = trouble {
+                pause = pause.min(MISSING_PAUSE);
+            }
             tokio::select! {
-                stop = &mut stop => break stop.unwrap_or(Stop::Pause),
+                _ = &mut stop => return,
                 () = tokio::time::sleep(pause) => {}
             }
             pause = (pause * 2).min(RETRY_PAUSE_MAX);
-        };
-        if stop == Stop::Delete {
-            self.delete().await;
         }
     }
 
-    /// Reads until there is trouble. The readers in `tasks` are the caller's to end.
+    /// Reads until there is trouble. The readers in `tasks` are the caller's to end, and so is the client.
     async fn read(&self, tasks: &mut JoinSet<()>) -> Trouble {
-        let reader = match Reader::start(&self.consumer).await {
-            Ok(reader) => reader,
+        // Before a client is made that would have nothing to read.
+        if let Err(trouble) = self.reconcile().await {
+            return trouble;
+        }
+        let reader = match self.clients.reader(&self.consumer, &self.shared.topic).await {
+            Ok(lease) => {
+                let reader = lease.reader.clone();
+                *self.lease.lock() = Some(lease);
+                reader
+            }
             Err(error) => return error.into(),
         };
         let mut readers: BTreeMap<PartitionId, watch::Sender<Assigned>> = BTreeMap::new();
         let mut committed = Committed::default();
+        let outcomes = OutcomeMetrics::new(&self.shared.id.to_string(), &self.shared.topic);
         loop {
+            let mut interval = TOPIC_INTERVAL;
             let open = match self.reconcile().await {
                 Ok(open) => {
                     self.shared.board.is_well(self.shared.id);
@@ -134,6 +148,7 @@ impl Worker {
                 Err(trouble @ Trouble::Client(ClientError::TopicUnknown { .. })) if !readers.is_empty() => {
                     // Readers see it too; the sources stay until the topic is there again or another one is.
                     self.shared.trouble(trouble.code(), trouble.to_string());
+                    interval = MISSING_PAUSE;
                     match self.open_sources().await {
                         Ok(open) => open,
                         Err(trouble) => return trouble,
@@ -143,9 +158,16 @@ impl Worker {
             };
             self.assign(&open, &reader, &mut readers, tasks);
             self.commit(&open, &mut committed).await;
+            // Nobody depends on it.
+            if let Ok(ended) = outcomes_of(&self.shared.handle, self.shared.id).await {
+                outcomes.set(&ended);
+            }
             tokio::select! {
                 () = self.shared.recheck.notified() => tokio::time::sleep(RETRY_PAUSE_MIN).await,
-                () = tokio::time::sleep(TOPIC_INTERVAL) => {}
+                () = tokio::time::sleep(interval) => {}
+            }
+            if let Some(reason) = self.shared.fatal.lock().take() {
+                return Trouble::Fatal(reason);
             }
         }
     }
@@ -296,46 +318,6 @@ impl Worker {
             .collect();
         admin.commit(self.consumer.group_id(), &commits).await
     }
-
-    /// No reader is left. What the last ones proposed may still be under way, so the positions are asked for through
-    /// the log, behind it: a new subscription of the same group goes on exactly there.
-    async fn delete(&self) {
-        let ended = async {
-            let open = self.open_sources().await?;
-            let mut positions = BTreeMap::new();
-            for (id, source) in &open {
-                positions.insert(id.source_partition, self.final_position(id, source).await?);
-            }
-            Ok::<_, Trouble>((open, positions))
-        };
-        let (open, positions) = match ended.await {
-            Ok(ended) => ended,
-            Err(trouble) => {
-                tracing::warn!(subscription = %self.shared.id, error = %trouble, "could not close its sources");
-                return;
-            }
-        };
-        let admin = self.shared.admin.with_limit(LAST_COMMIT_LIMIT);
-        if let Err(error) = self.write_offsets(&admin, &positions).await {
-            tracing::warn!(subscription = %self.shared.id, error = %error, "could not write its last offsets");
-        }
-        close_sources(&self.shared.handle, open.into_keys()).await;
-    }
-
-    /// A seek of a generation that no source reaches changes nothing and is answered with the position.
-    async fn final_position(&self, id: &SourceId, known: &OpenSource) -> Result<i64, Trouble> {
-        let nothing = SeekSource {
-            source: id.clone(),
-            generation: u32::MAX,
-            position: known.position,
-            missing: 0,
-            reason: SeekReason::Operator,
-        };
-        match self.propose(id, Command::SeekSource(nothing)).await? {
-            Answer::Source(Some((_, position))) => Ok(position),
-            _ => Ok(known.position),
-        }
-    }
 }
 
 #[derive(Default)]
@@ -377,14 +359,28 @@ pub(crate) async fn all_sources(handle: &Handle) -> Result<Vec<(SourceId, OpenSo
     Ok(all)
 }
 
-/// Closes sources; one that cannot be closed now is found again at the next start.
-pub(crate) async fn close_sources(handle: &Handle, sources: impl IntoIterator<Item = SourceId>) {
+/// How the records of a subscription ended, added up over the partitions.
+pub(crate) async fn outcomes_of(handle: &Handle, subscription: SubscriptionId) -> Result<Outcomes, ProposeError> {
+    let mut sum = Outcomes::default();
+    for p in 0..handle.partitions() {
+        let look = move |store: &millrace_store::PartitionStore, _: &_| store.get::<OutcomeCounts>(&subscription);
+        // What cannot be read now is not counted; the partition itself reports the failure.
+        sum = sum + handle.read(PartitionId(p), look).await?.ok().flatten().unwrap_or_default();
+    }
+    Ok(sum)
+}
+
+/// Closes sources. `false`: not all of them, they are found again.
+pub(crate) async fn close_sources(handle: &Handle, sources: impl IntoIterator<Item = SourceId>) -> bool {
+    let mut all = true;
     for source in sources {
         let partition = reader(source.source_partition, handle.partitions());
         if let Err(error) = handle.propose(partition, Command::CloseSource { source }).await {
             tracing::warn!(partition = partition.0, error = %error, "could not close a source");
+            all = false;
         }
     }
+    all
 }
 
 async fn ends(admin: &Admin, asked: &[(&str, i32)], query: OffsetQuery) -> Result<BTreeMap<i32, i64>, ClientError> {

@@ -3,6 +3,7 @@
 //! One broker for all tests of this binary; those that stop theirs start one of their own.
 
 mod exactly_once;
+mod failures;
 mod isolation;
 mod offsets;
 mod records;

@@ -125,7 +125,7 @@ pub enum OffsetReset {
     Error,
 }
 
-/// What one subscription's consumer runs with. Two equal ones can share a [`Reader`](crate::Reader).
+/// What one subscription's consumer runs with.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ConsumerConfig {
     cluster: ClusterConfig,
@@ -184,6 +184,11 @@ impl ConsumerConfig {
 
     fn get(&self, key: &str) -> Option<&str> {
         self.options.get(key).or_else(|| self.cluster.properties.get(key)).map(String::as_str)
+    }
+
+    /// Everything that a [`Reader`](crate::Reader) of it runs with: those with equal ones can share it. Holds secrets.
+    pub fn reader_properties(&self) -> Properties {
+        self.client().config_map().iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
     /// The client that reads. It has no group: it is assigned by hand, and commits go through [`Admin`](crate::Admin).

@@ -150,14 +150,23 @@ pub fn subscribe(
         handler: handler.into(),
         options: Properties(options),
         created_at: asked.now,
+        deleted: false,
     };
     let item = schema.state().put_item(Object::Subscription(Box::new(subscription.clone())));
     Ok((Change { items: vec![item] }, Arc::new(subscription)))
 }
 
-/// Removes a subscription.
+/// Deletes a subscription: nobody sees it any more. What is left is a tombstone until its last offsets are committed,
+/// see [`bury`].
 pub fn unsubscribe(schema: &Schema, id: SubscriptionId) -> Result<Change, SubscribeError> {
-    schema.subscription(id).ok_or(SubscribeError::NotFound(id))?;
+    let subscription = schema.subscription(id).ok_or(SubscribeError::NotFound(id))?;
+    let tombstone = Subscription { deleted: true, ..(**subscription).clone() };
+    Ok(Change { items: vec![schema.state().put_item(Object::Subscription(Box::new(tombstone)))] })
+}
+
+/// Removes the tombstone of a deleted subscription.
+pub fn bury(schema: &Schema, id: SubscriptionId) -> Result<Change, SubscribeError> {
+    schema.tombstones().find(|tombstone| tombstone.id == id).ok_or(SubscribeError::NotFound(id))?;
     Ok(Change { items: vec![schema.state().remove_item(ObjectRef::Subscription(id))] })
 }
 
@@ -325,5 +334,9 @@ mod tests {
         world.change(unsubscribe(&world.schema(), SubscriptionId(9)).unwrap());
         let error = unsubscribe(&world.schema(), SubscriptionId(9)).unwrap_err();
         assert!(matches!(error, SubscribeError::NotFound(_)));
+        assert_eq!((world.schema().subscriptions().len(), world.schema().tombstones().count()), (0, 1));
+        world.change(bury(&world.schema(), SubscriptionId(9)).unwrap());
+        assert_eq!(world.schema().tombstones().count(), 0);
+        assert!(bury(&world.schema(), SubscriptionId(9)).is_err());
     }
 }
