@@ -9,7 +9,7 @@ mod patterns;
 mod restarts;
 mod workflows;
 
-use std::{pin::Pin, sync::Arc};
+use std::pin::Pin;
 
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ async fn start(options: ServerOptions) -> Stage {
     let service = Service::start("guides");
     let server = Server::start(options).await;
     server.register(&service).await;
-    Stage { language: service.language().to_owned(), server, service, proxy: None }
+    Stage { language: "guides".to_owned(), server, service, proxy: None }
 }
 
 /// What happened outside for somebody, in order: the lines `<who>: <what>`, each without `<who>`.
