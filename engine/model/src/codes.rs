@@ -223,4 +223,6 @@ codes! {
     SUB0005: NotFound, No;
     /// There is no offset to start from.
     SUB0006: NotFound, No;
+    /// A dead letter cannot be written.
+    SUB0007: Unavailable, No;
 }

@@ -158,6 +158,9 @@ pub struct Subscription {
     /// When it was created.
     #[serde(with = "text::timestamp")]
     pub created_at: TimestampMs,
+    /// It was deleted: what is left of it is its last offsets, which have still to be committed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
 }
 
 impl Subscription {

@@ -207,6 +207,7 @@ mod tests {
             handler: "add".into(),
             options: [("group.id", "g")].into_iter().collect(),
             created_at: TimestampMs(8),
+            deleted: false,
         };
         let kafka = KafkaCluster {
             name: "k".into(),

@@ -99,6 +99,7 @@ pub struct Schema {
     state: State,
     services: BTreeMap<String, Arc<Service>>,
     kafka_clusters: BTreeMap<String, Arc<KafkaCluster>>,
+    subscriptions: BTreeMap<SubscriptionId, Arc<Subscription>>,
 }
 
 impl Schema {
@@ -128,7 +129,9 @@ impl Schema {
         let mut kafka_clusters: BTreeMap<_, _> =
             state.kafka_clusters.iter().map(|(name, slot)| (name.clone(), slot.value.clone())).collect();
         kafka_clusters.extend(configured.iter().map(|(name, cluster)| (name.clone(), cluster.clone())));
-        Self { identity, state, services, kafka_clusters }
+        let subscriptions = state.subscriptions.iter().filter(|(_, slot)| !slot.value.deleted);
+        let subscriptions = subscriptions.map(|(id, slot)| (*id, slot.value.clone())).collect();
+        Self { identity, state, services, kafka_clusters, subscriptions }
     }
 
     /// Changes so far. Rises with every change.
@@ -173,12 +176,17 @@ impl Schema {
 
     /// A subscription.
     pub fn subscription(&self, id: SubscriptionId) -> Option<&Arc<Subscription>> {
-        self.state.subscriptions.get(&id).map(|slot| &slot.value)
+        self.subscriptions.get(&id)
     }
 
     /// All subscriptions, oldest id first.
     pub fn subscriptions(&self) -> impl ExactSizeIterator<Item = &Arc<Subscription>> {
-        self.state.subscriptions.values().map(|slot| &slot.value)
+        self.subscriptions.values()
+    }
+
+    /// Subscriptions that were deleted and whose last offsets have still to be committed.
+    pub fn tombstones(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+        self.state.subscriptions.values().map(|slot| &slot.value).filter(|subscription| subscription.deleted)
     }
 
     /// A Kafka cluster. One of the configuration hides one of the same name in the metadata.
