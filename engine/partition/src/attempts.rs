@@ -18,6 +18,15 @@ struct Live {
     finished: bool,
     /// Start another one as soon as this one is closed.
     restart: bool,
+    /// It was refused and may not have heard of it: the next one fails with this, so that retries are spaced out.
+    unheard: Option<Box<AttemptError>>,
+}
+
+/// One that waits for a slot.
+pub(crate) struct Waiting {
+    pub(crate) id: InvocationId,
+    /// What the attempt before was refused for without hearing of it: this one has to fail with it.
+    pub(crate) refused: Option<Box<AttemptError>>,
 }
 
 /// What to do when an attempt is closed.
@@ -33,7 +42,7 @@ pub(crate) enum Closed {
 #[derive(Default)]
 pub(crate) struct Attempts {
     live: HashMap<InvocationId, Live>,
-    starts: VecDeque<InvocationId>,
+    starts: VecDeque<Waiting>,
     queued: HashSet<InvocationId>,
     overflowed: bool,
 }
@@ -41,20 +50,25 @@ pub(crate) struct Attempts {
 impl Attempts {
     /// An attempt is to start, now or as soon as the one that runs is closed.
     pub(crate) fn start(&mut self, id: InvocationId) {
+        self.start_behind(id, None);
+    }
+
+    fn start_behind(&mut self, id: InvocationId, refused: Option<Box<AttemptError>>) {
         if let Some(live) = self.live.get_mut(&id) {
             live.restart = true;
+            live.unheard = live.unheard.take().or(refused);
         } else if self.starts.len() >= STARTS_MAX {
             self.overflowed = true;
         } else if self.queued.insert(id) {
-            self.starts.push_back(id);
+            self.starts.push_back(Waiting { id, refused });
         }
     }
 
     /// The next one to start.
-    pub(crate) fn next(&mut self) -> Option<InvocationId> {
-        let id = self.starts.pop_front()?;
-        self.queued.remove(&id);
-        Some(id)
+    pub(crate) fn next(&mut self) -> Option<Waiting> {
+        let next = self.starts.pop_front()?;
+        self.queued.remove(&next.id);
+        Some(next)
     }
 
     /// Some did not fit and wait in the store only; now there is room.
@@ -71,9 +85,13 @@ impl Attempts {
     }
 
     /// It runs.
-    pub(crate) fn started(&mut self, id: InvocationId, attempt: u32) -> mpsc::Receiver<Feed> {
+    pub(crate) fn started(&mut self, next: Waiting, attempt: u32) -> mpsc::Receiver<Feed> {
         let (feed, receiver) = mpsc::channel(FEED_MAX);
-        self.live.insert(id, Live { attempt, feed: Some(feed), finished: false, restart: false });
+        if let Some(error) = next.refused {
+            feed.try_send(Feed::Refused(*error)).expect("it is empty");
+        }
+        let live = Live { attempt, feed: Some(feed), finished: false, restart: false, unheard: None };
+        self.live.insert(next.id, live);
         receiver
     }
 
@@ -95,20 +113,23 @@ impl Attempts {
         }
     }
 
-    /// The attempt did what it may not. If it is past being told, another one is started in its place.
+    /// The attempt did what it may not. If it is past being told, another one is told in its place.
     pub(crate) fn refuse(&mut self, id: InvocationId, attempt: u32, error: AttemptError) {
         let Some(live) = self.live.get_mut(&id) else {
-            return self.start(id);
+            return self.start_behind(id, Some(Box::new(error)));
         };
         if live.attempt != attempt {
             return;
         }
-        let told = live.feed.as_ref().is_some_and(|feed| feed.try_send(Feed::Refused(error)).is_ok());
+        let told = live.feed.as_ref().is_some_and(|feed| feed.try_send(Feed::Refused(error.clone())).is_ok());
         if !told {
             live.feed = None;
         }
         // It may have ended before it heard of it: that end was void.
-        live.restart |= live.finished || !told;
+        if live.finished || !told {
+            live.restart = true;
+            live.unheard = Some(Box::new(error));
+        }
     }
 
     /// Nothing of it counts any more.
@@ -140,13 +161,12 @@ impl Attempts {
 
     /// It is closed, and everything it proposed is applied or void.
     pub(crate) fn closed(&mut self, id: InvocationId, attempt: u32) -> Closed {
-        let Some(live) = self.live.get(&id).filter(|live| live.attempt == attempt) else {
+        if self.live.get(&id).is_none_or(|live| live.attempt != attempt) {
             return Closed::Done;
-        };
-        let (restart, finished) = (live.restart, live.finished);
-        self.live.remove(&id);
+        }
+        let Some(Live { restart, finished, unheard, .. }) = self.live.remove(&id) else { return Closed::Done };
         if restart {
-            self.start(id);
+            self.start_behind(id, unheard);
             Closed::Done
         } else if finished {
             Closed::Done
@@ -173,12 +193,17 @@ mod tests {
         AttemptError { code: text(), status: 571, message: text(), stacktrace: text(), related: None }
     }
 
-    /// The attempt proposed something wrong and, in the same breath, its end: both are void.
+    fn started(attempts: &mut Attempts, attempt: u32) -> mpsc::Receiver<Feed> {
+        attempts.started(Waiting { id: ID, refused: None }, attempt)
+    }
+
+    /// The attempt proposed something wrong and, in the same breath, its end: both are void. Another one in its place
+    /// would do the same again and again: it has to fail, and so its invocation backs off.
     #[test]
-    fn a_refused_attempt_that_had_ended_already_is_followed_by_another() {
+    fn a_refused_attempt_that_had_ended_already_is_followed_by_one_that_fails() {
         for closed_first in [false, true] {
             let mut attempts = Attempts::default();
-            let feed = attempts.started(ID, 1);
+            let feed = started(&mut attempts, 1);
             attempts.finished(ID, 1);
             if closed_first {
                 drop(feed);
@@ -188,18 +213,24 @@ mod tests {
                 attempts.refuse(ID, 1, error());
                 attempts.closed(ID, 1);
             }
-            assert_eq!(attempts.next(), Some(ID), "closed first: {closed_first}");
+            let next = attempts.next().expect("another one starts");
+            assert_eq!(next.id, ID);
+            let mut feed = attempts.started(next, 2);
+            assert!(matches!(feed.try_recv(), Ok(Feed::Refused(_))), "closed first: {closed_first}");
+            attempts.finished(ID, 2);
+            attempts.closed(ID, 2);
+            assert!(attempts.next().is_none(), "its failure says when the next one starts");
         }
     }
 
     #[test]
     fn a_refused_attempt_that_hears_of_it_ends_by_itself() {
         let mut attempts = Attempts::default();
-        let mut feed = attempts.started(ID, 1);
+        let mut feed = started(&mut attempts, 1);
         attempts.refuse(ID, 1, error());
         assert!(matches!(feed.try_recv(), Ok(Feed::Refused(_))));
         attempts.finished(ID, 1);
         assert_eq!(attempts.closed(ID, 1), Closed::Done);
-        assert_eq!(attempts.next(), None);
+        assert!(attempts.next().is_none());
     }
 }

@@ -7,6 +7,9 @@
 //!
 //! Two batches are under way at most: one in the sync, one behind it; what comes meanwhile makes the next one larger.
 
+mod starts;
+mod time;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     ops::ControlFlow,
@@ -19,7 +22,7 @@ use millrace_model::{
     Command, InvocationId, LeaderEpoch, PartitionId, TimestampMs,
     command::{Action, AnnounceLeader},
     invocation::Status,
-    table::{self, Budgets, Expiries, ExpiryKey, Invocations, Outbox, OutboxLanes, TimerKey, Timers},
+    table::{self, Budgets, ExpiryKey, Invocations, Outbox},
 };
 use tokio::sync::oneshot;
 
@@ -29,7 +32,7 @@ use crate::{
     census::Census,
     error::LeaderError,
     handle::{Ended, Output},
-    invoker::{AttemptJob, Invoker},
+    invoker::Invoker,
     mailbox::Input,
     outbox::OutboxQueue,
     status::{Board, LeaderStatus},
@@ -279,89 +282,6 @@ where
         self.building.hooks.push(hook);
     }
 
-    /// Time has come to `now`: timers fire, retentions end, the outbox moves.
-    pub fn on_time(&mut self, now: TimestampMs) -> Result<(), LeaderError> {
-        self.now = now;
-        if self.epoch.is_none() {
-            return Ok(());
-        }
-        loop {
-            let timers = self.timers.due(now);
-            if !timers.is_empty() {
-                self.push(Command::FireTimers { now, timers }, true);
-                continue;
-            }
-            match self.timers.wants().cloned() {
-                Some(from) => self.load_timers(Some(&from))?,
-                None => break,
-            }
-        }
-        if now >= self.next_cleanup {
-            self.clean_up(now)?;
-        }
-        Ok(())
-    }
-
-    /// When [`Leader::on_time`] has something to do again.
-    pub fn next_time(&self) -> TimestampMs {
-        if self.epoch.is_none() {
-            return TimestampMs(u64::MAX);
-        }
-        // While the log is behind, its reports are what to wait for.
-        let can_append = self.ready.is_empty() && self.in_flight.len() < IN_FLIGHT_MAX;
-        let lazy = (can_append && !self.building.is_empty()).then(|| self.building_since.after(LAZY_MAX_MS));
-        let next = [self.timers.next(), lazy].into_iter().flatten();
-        next.fold(self.next_cleanup, TimestampMs::min)
-    }
-
-    fn load_timers(&mut self, from: Option<&TimerKey>) -> Result<(), LeaderError> {
-        let mut keys = Vec::new();
-        let max = self.timers.load_max() + 1;
-        self.scan::<Timers>(from, &mut |key, ()| {
-            // The scan includes where it starts; the queue has had that one.
-            if Some(&key) != from {
-                keys.push(key);
-            }
-            if keys.len() < max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        self.timers.load(keys);
-        Ok(())
-    }
-
-    /// Costs what expires: a scan from where the last one ended, and one command.
-    fn clean_up(&mut self, now: TimestampMs) -> Result<(), LeaderError> {
-        let mut rows = Vec::new();
-        let from = self.cleanup_from.clone();
-        self.scan::<Expiries>(from.as_ref(), &mut |key, ()| {
-            if key.at > now || rows.len() == EXPIRE_MAX {
-                return ControlFlow::Break(());
-            }
-            rows.push(key);
-            ControlFlow::Continue(())
-        })?;
-        let interval = self.config.cleanup_interval_ms.max(1);
-        let late = |first: &ExpiryKey| now.since(first.at) > interval.saturating_add(EXPIRE_LATE_MS);
-        self.next_cleanup = now.after(match rows.first() {
-            Some(first) if rows.len() == EXPIRE_MAX && late(first) => EXPIRE_PAUSE_LATE_MS,
-            Some(_) if rows.len() == EXPIRE_MAX => EXPIRE_PAUSE_MS,
-            _ => interval,
-        });
-        if let Some(last) = rows.last() {
-            self.cleanup_from = Some(last.clone());
-            self.push(Command::Expire { now, rows }, false);
-        }
-        Ok(())
-    }
-
-    /// A retention that ends before where the next clean-up would begin: it was proposed long ago, or is short.
-    fn note_expiries(&mut self, changes: &table::Changes) {
-        if let Some(from) = &self.cleanup_from
-            && <Expiries as table::Table>::changes(changes).range(..from).any(|(_, row)| row.is_some())
-        {
-            self.cleanup_from = None;
-        }
-    }
-
     fn scan<T: table::Table>(
         &self,
         from: Option<&T::Key>,
@@ -595,111 +515,6 @@ where
         }
     }
 
-    /// Costs what is active: the invocations that run, the timers in memory, the lanes, the budgets.
-    fn take_over(&mut self, around: &Surroundings<'_>) -> Result<(), LeaderError> {
-        let mut census = Census::default();
-        self.scan::<Invocations>(None, &mut |_, row| {
-            census.found(&row);
-            ControlFlow::Continue(())
-        })?;
-        self.census = census;
-        self.load_starts()?;
-        self.load_timers(None)?;
-        let mut lanes = Vec::new();
-        self.scan::<OutboxLanes>(None, &mut |key, ends| {
-            lanes.push((key, ends));
-            ControlFlow::Continue(())
-        })?;
-        for ((to, lane), ends) in lanes {
-            self.outbox.restore(to, lane, ends);
-        }
-        let mut budgets = Vec::new();
-        self.scan::<Budgets>(None, &mut |subscription, budget| {
-            budgets.push((subscription, budget));
-            ControlFlow::Continue(())
-        })?;
-        around.board.reset(self.partition, budgets);
-        // Those of the leader before: whoever writes them looks.
-        around.board.letters_are_there();
-        Ok(())
-    }
-
-    /// Queues what runs and has no attempt, oldest first. One that waits for something that has not come sleeps on.
-    fn load_starts(&mut self) -> Result<(), LeaderError> {
-        let mut running = Vec::new();
-        self.scan::<Invocations>(None, &mut |id, row| {
-            if row.status == Status::Running && row.awaiting.is_none() {
-                running.push((row.created_lsn, id));
-            }
-            ControlFlow::Continue(())
-        })?;
-        running.sort_unstable();
-        for (_, id) in running {
-            if !self.attempts.is_live(id) {
-                self.attempts.start(id);
-            }
-        }
-        Ok(())
-    }
-
-    /// Starts attempts as long as there are slots.
-    pub fn start_attempts(&mut self, invoker: &dyn Invoker) -> Result<(), LeaderError> {
-        if self.epoch.is_none() {
-            return Ok(());
-        }
-        if self.attempts.take_overflow() {
-            self.load_starts()?;
-        }
-        while self.attempts.has_starts() && invoker.try_reserve() {
-            let Some(job) = self.next_job()? else {
-                invoker.release();
-                break;
-            };
-            invoker.start(job);
-        }
-        Ok(())
-    }
-
-    /// Some wait for a slot.
-    pub fn wants_slots(&self) -> bool {
-        self.attempts.has_starts()
-    }
-
-    fn next_job(&mut self) -> Result<Option<AttemptJob>, LeaderError> {
-        while let Some(id) = self.attempts.next() {
-            let Some(invocation) = self.store.get::<Invocations>(&id).map_err(LeaderError::store)? else {
-                continue;
-            };
-            if invocation.status != Status::Running || self.attempts.is_live(id) {
-                continue;
-            }
-            let journal = self.store.journal(id, invocation.journal_len).map_err(LeaderError::store)?;
-            let (state, state_complete) = match invocation.target.object() {
-                None => (Vec::new(), false),
-                Some(object) => self.eager_state(self.store.state(&object).map_err(LeaderError::store)?),
-            };
-            let attempt = invocation.attempt + 1;
-            let feed = self.attempts.started(id, attempt);
-            let partition = self.partition;
-            return Ok(Some(AttemptJob { partition, id, attempt, invocation, journal, state, state_complete, feed }));
-        }
-        Ok(None)
-    }
-
-    fn eager_state<B: AsRef<[u8]>>(&self, mut state: Vec<(B, B)>) -> (Vec<(B, B)>, bool) {
-        let mut bytes = 0;
-        let fits = state
-            .iter()
-            .take_while(|(key, value)| {
-                bytes += key.as_ref().len() + value.as_ref().len();
-                bytes <= self.config.eager_state_bytes_max
-            })
-            .count();
-        let complete = fits == state.len();
-        state.truncate(fits);
-        (state, complete)
-    }
-
     /// Stops acting: attempts are reset, who waits is told that the outcome is not known.
     pub fn stop(&mut self) {
         self.epoch = None;
@@ -737,9 +552,7 @@ where
         return Ok(Output::NotReady);
     }
     Ok(match store.get::<table::Ended>(&id).map_err(LeaderError::store)? {
-        Some(ended) => {
-            Output::Ended { target: ended.target, result: ended.result, result_until: ended.result_until }
-        }
+        Some(ended) => Output::Ended { target: ended.target, result: ended.result, result_until: ended.result_until },
         None => Output::NotFound,
     })
 }
