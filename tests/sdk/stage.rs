@@ -2,15 +2,21 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use serde_json::json;
+use anyhow::Context;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
-use crate::support::{Claim, Proxy, Server, ServerOptions, Service, unique};
+use crate::{
+    promises::possible,
+    support::{Claim, PATIENCE, Proxy, Response, Server, ServerOptions, Service, eventually, unique},
+};
 
 /// One promise; all promises of a stage run at the same time.
 const PROMISE_LIMIT: Duration = Duration::from_secs(60);
 
 /// What promises are checked on.
 pub struct Stage {
+    pub language: String,
     pub server: Server,
     pub service: Service,
     pub proxy: Option<Proxy>,
@@ -51,13 +57,61 @@ impl Stage {
         let patience = json!({"inactivity_timeout": "200ms"});
         let patched = server.admin.patch("/services/Sleeper", &patience).await.expect("an answer");
         assert_eq!(patched.status, 200, "{}", patched.text());
-        Self { server, service, proxy }
+        Self { language: service.language().to_owned(), server, service, proxy }
+    }
+
+    /// A call that goes on while the promise does something else.
+    pub fn begin(&self, path: &str, input: Value) -> JoinHandle<anyhow::Result<Value>> {
+        let (ingress, path) = (self.server.ingress.clone(), format!("/{path}"));
+        tokio::spawn(async move { ingress.post(&path, &input).await?.ok()?.json() })
+    }
+
+    /// A call of a handler without output.
+    pub async fn tell(&self, path: &str, input: Value) {
+        self.server.ingress.post(&format!("/{path}"), &input).await.and_then(Response::ok).expect(path);
+    }
+
+    /// A call that fails: status and message.
+    pub async fn fails(&self, path: &str, input: Value) -> (u16, String) {
+        let answer = self.server.ingress.post(&format!("/{path}"), &input).await.expect("an answer");
+        assert!(!answer.status.is_success(), "{path} gave {}: {}", answer.status, answer.text());
+        failure(&answer)
+    }
+
+    /// Waits for the end of an invocation.
+    pub async fn attach(&self, id: &str) -> Response {
+        self.server.ingress.get(&format!("/restate/invocation/{id}/attach")).await.expect("an answer")
+    }
+
+    /// Waits until a handler without input answers this.
+    pub async fn until(&self, path: &str, expected: Value) {
+        eventually(PATIENCE, path, async || {
+            let answer = self.server.query(path).await?;
+            anyhow::ensure!(answer == expected, "{path}: {answer} is not {expected}");
+            Ok(())
+        })
+        .await;
+    }
+
+    /// The awakeable that `Holder/<key>` holds, as soon as there is one.
+    pub async fn held(&self, key: &str) -> String {
+        eventually(PATIENCE, "an awakeable is held", async || {
+            let held = self.server.query(&format!("Holder/{key}/held")).await?;
+            Ok(held.as_str().context("nothing is held")?.to_owned())
+        })
+        .await
     }
 
     /// A key that no other promise uses.
     pub fn key(&self) -> String {
         unique("k")
     }
+}
+
+/// (code, message) of a terminal error over HTTP.
+pub fn failure(answer: &Response) -> (u16, String) {
+    let message = answer.json().expect("an error in JSON")["message"].as_str().unwrap_or_default().to_owned();
+    (answer.status.as_u16(), message)
 }
 
 /// Checks all promises at the same time and fails with the names of those that are broken. Gives the proxy back.
@@ -67,6 +121,7 @@ pub async fn check(stage: Stage, promises: &[Promise]) -> Option<Proxy> {
     let local = tokio::task::LocalSet::new();
     let running: Vec<_> = promises
         .iter()
+        .filter(|(name, _)| possible(&stage.language, name))
         .map(|(name, promise)| {
             let promise = promise(Arc::clone(&stage));
             (*name, local.spawn_local(tokio::time::timeout(PROMISE_LIMIT, promise)))

@@ -23,7 +23,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// `language`: `typescript`, `python` or `rust`. Resolves when it accepts connections.
+    /// `language`: `typescript`, `python`, `java`, `go` or `rust`. Resolves when it accepts connections.
     pub fn start(language: &str) -> Self {
         Self::start_with(language, &[])
     }
@@ -76,6 +76,11 @@ impl Service {
     /// What `POST /deployments` gets.
     pub fn uri(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// As it was asked for.
+    pub fn language(&self) -> &str {
+        &self.language
     }
 
     /// It was started with `HTTP1=1`: to be registered with `use_http_11`.

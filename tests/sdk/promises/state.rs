@@ -66,3 +66,46 @@ pub async fn one_at_a_time_per_key_however_often_it_fails(stage: Arc<Stage>) {
     // Each saw the work of the one before it, and nobody's twice.
     assert_eq!(sums, (1..=8).map(Value::from).collect::<Vec<_>>());
 }
+
+pub async fn lists_grow(stage: Arc<Stage>) {
+    let path = format!("ListObject/{}", stage.key());
+    assert_eq!(stage.server.query(&format!("{path}/get")).await.unwrap(), json!([]));
+    for (n, text) in ["", "ä\u{1f600}", "\n"].into_iter().enumerate() {
+        assert_eq!(stage.server.call(&format!("{path}/append"), json!(text)).await.unwrap(), n + 1);
+    }
+    assert_eq!(stage.server.query(&format!("{path}/clear")).await.unwrap(), json!(["", "ä\u{1f600}", "\n"]));
+    assert_eq!(stage.server.query(&format!("{path}/get")).await.unwrap(), json!([]));
+}
+
+pub async fn every_access_to_state_works_eager_and_lazy(stage: Arc<Stage>) {
+    let server = &stage.server;
+    for service in ["MapObject", "LazyMap"] {
+        let path = format!("{service}/{}", stage.key());
+        assert_eq!(server.query(&format!("{path}/keys")).await.unwrap(), json!([]), "{service}");
+        assert_eq!(server.call(&format!("{path}/get"), json!("a")).await.unwrap(), Value::Null, "{service}");
+        stage.tell(&format!("{path}/set"), json!({"name": "ü ", "value": ""})).await;
+        let many: Vec<_> = (0..5).map(|n| json!({"name": format!("n{n}"), "value": n.to_string()})).collect();
+        stage.tell(&format!("{path}/setMany"), json!(many)).await;
+        for read in ["get", "getExclusive"] {
+            assert_eq!(server.call(&format!("{path}/{read}"), json!("n3")).await.unwrap(), "3", "{service}");
+            assert_eq!(server.call(&format!("{path}/{read}"), json!("ü ")).await.unwrap(), "", "{service}");
+            assert_eq!(server.call(&format!("{path}/{read}"), json!("no")).await.unwrap(), Value::Null, "{service}");
+        }
+        stage.tell(&format!("{path}/clear"), json!("n3")).await;
+        let entries = json!({"n0": "0", "n1": "1", "n2": "2", "n4": "4", "ü ": ""});
+        assert_eq!(server.query(&format!("{path}/entries")).await.unwrap(), entries, "{service}");
+        let names = json!(["n0", "n1", "n2", "n4", "ü "]);
+        assert_eq!(server.query(&format!("{path}/clearAll")).await.unwrap(), names, "{service}");
+        assert_eq!(server.query(&format!("{path}/keys")).await.unwrap(), json!([]), "{service}");
+    }
+}
+
+pub async fn a_handler_sees_its_own_changes_eager_and_lazy(stage: Arc<Stage>) {
+    for service in ["MapObject", "LazyMap"] {
+        let path = format!("{service}/{}", stage.key());
+        let churn = async || stage.server.call(&format!("{path}/churn"), json!("x")).await;
+        assert_eq!(churn().await.unwrap(), json!([null, "1", null, null, []]), "{service}");
+        assert_eq!(churn().await.unwrap(), json!(["3", "1", null, null, []]), "{service}");
+        assert_eq!(stage.server.query(&format!("{path}/entries")).await.unwrap(), json!({"x": "3"}), "{service}");
+    }
+}
