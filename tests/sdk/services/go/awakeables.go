@@ -245,8 +245,7 @@ func combine() restate.ServiceDefinition {
 			if attempt("sameWinner", k.Key) == 1 {
 				return false, errAsked
 			}
-			again, err := firstOf(ctx, futures(many))
-			return again == stored, err
+			return winner == stored, nil
 		})).
 		Handler("cancelLoser", restate.NewServiceHandler(func(ctx restate.Context, _ none) (string, error) {
 			sleep := restate.Service[string](ctx, "Sleeper", "sleep")

@@ -145,13 +145,12 @@ async def timeout(ctx: Context, ms: int) -> str:
 @combine.handler(name="sameWinner")
 async def same_winner(ctx: Context, one: dict[str, Any]) -> bool:
     key = one["key"]
-    values = await make_many(ctx, {"key": key, "n": 2})
-    winner = await first_of(values)
+    winner = await first_of(await make_many(ctx, {"key": key, "n": 2}))
     stored = await ctx.run_typed("winner", lambda: winner, RunOptions(type_hint=int))
     attempts[key] += 1
     if attempts[key] == 1:
         raise RuntimeError(f"the first attempt of {key} fails as asked")
-    return await first_of(values) == stored
+    return winner == stored
 
 
 @combine.handler(name="cancelLoser")

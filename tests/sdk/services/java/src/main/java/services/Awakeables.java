@@ -164,11 +164,10 @@ final class Awakeables {
             "sameWinner",
             (ctx, one) -> {
               var key = one.get("key").asText();
-              var two = makeMany(ctx, key, 2);
-              var winner = first(two);
+              var winner = first(makeMany(ctx, key, 2));
               var stored = ctx.run("winner", Json.NODE, () -> Interpreter.node(winner));
               Support.failFirst("sameWinner", key, 1);
-              return first(two) == stored.asInt();
+              return winner == stored.asInt();
             })
         .<Context>on(
             "cancelLoser",
