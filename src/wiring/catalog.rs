@@ -7,17 +7,19 @@ use http::{HeaderName, HeaderValue};
 use millrace_cluster::{
     Metadata, Schema,
     meta::{
-        HttpVersion,
+        Function, HttpVersion, Subscription, SubscriptionOptions,
         object::{Deployment, ProtocolMode},
+        options::OnFailure as Wanted,
         schema::{Handler, Service},
-        service::{Defaults, OnMaxAttempts as Stored},
+        service::{Defaults, OnMaxAttempts as Stored, ServiceType},
     },
 };
 use millrace_ingress::{HandlerRoute, Routes, ServiceRoute, routes::Retention};
 use millrace_invoker::{
-    Address, AttemptPolicy, DeploymentInfo, HandlerInfo, OnMaxAttempts, Registry, RetryPolicy, Wire,
+    Address, AttemptPolicy, DeploymentInfo, Endpoint, HandlerInfo, LambdaFunction, OnFailure, OnMaxAttempts, Registry,
+    Retention as Kept, RetryPolicy, Wire,
 };
-use millrace_model::{DeploymentId, invocation::HandlerKind};
+use millrace_model::{DeploymentId, SubscriptionId, source::FailurePolicy};
 use millrace_protocol::Mode;
 use tracing::error;
 
@@ -25,6 +27,7 @@ struct Table {
     version: u64,
     routes: HashMap<String, Arc<ServiceRoute>>,
     deployments: HashMap<DeploymentId, Arc<DeploymentInfo>>,
+    on_failure: HashMap<SubscriptionId, OnFailure>,
     schema: Arc<Schema>,
 }
 
@@ -70,7 +73,22 @@ fn table(schema: Arc<Schema>, defaults: &Defaults, before: Option<&Table>) -> Ta
     let routes = routes.collect();
     let deployments = schema.deployments().filter_map(|deployment| Some((deployment.id, info(deployment)?)));
     let deployments = deployments.collect();
-    Table { version: schema.version(), routes, deployments, schema }
+    let on_failure = schema.subscriptions().filter_map(|it| Some((it.id, on_failure(it)?))).collect();
+    Table { version: schema.version(), routes, deployments, on_failure, schema }
+}
+
+/// Options were checked when the subscription was made.
+fn on_failure(subscription: &Subscription) -> Option<OnFailure> {
+    let options = SubscriptionOptions::parse(&subscription.options).ok()?;
+    Some(match options.on_failure? {
+        Wanted::Retry => OnFailure::Retry,
+        Wanted::Park => OnFailure::Settle(FailurePolicy::Park),
+        Wanted::Skip => OnFailure::Settle(FailurePolicy::Skip),
+        Wanted::DeadLetter => OnFailure::Settle(FailurePolicy::DeadLetter {
+            cluster: subscription.cluster.as_str().into(),
+            topic: options.dead_letter_topic?.into(),
+        }),
+    })
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -101,10 +119,16 @@ fn info(deployment: &Deployment) -> Option<Arc<DeploymentInfo>> {
         HttpVersion::Http11 => Wire::Http1,
         HttpVersion::Http2 => Wire::Http2,
     };
-    let address = match Address::parse(&deployment.uri, wire) {
-        Ok(address) => address,
-        Err(fault) => {
-            error!(deployment_id = %deployment.id, error = %fault, "a registered address cannot be used");
+    let endpoint = match &deployment.function {
+        None => Address::parse(&deployment.uri, wire).map(Endpoint::from).map_err(|error| error.to_string()),
+        Some(Function { assume_role_arn, zstd }) => LambdaFunction::new(&deployment.uri, assume_role_arn.clone(), *zstd)
+            .map(Endpoint::from)
+            .map_err(|error| error.to_string()),
+    };
+    let endpoint = match endpoint {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            error!(deployment_id = %deployment.id, error, "a registered address cannot be used");
             return None;
         }
     };
@@ -113,7 +137,7 @@ fn info(deployment: &Deployment) -> Option<Arc<DeploymentInfo>> {
     };
     Some(Arc::new(DeploymentInfo {
         id: deployment.id,
-        address,
+        endpoint,
         mode: match deployment.mode {
             ProtocolMode::BidiStream => Mode::BidiStream,
             ProtocolMode::RequestResponse => Mode::RequestResponse,
@@ -154,16 +178,18 @@ impl Registry for Catalog {
 
     fn handler(&self, service: &str, handler: &str) -> Option<HandlerInfo> {
         let defaults = &self.0.defaults;
-        self.handler(service, handler, |handler| {
-            let run = handler.settings.retention(HandlerKind::Workflow, false, defaults);
-            let idempotent = handler.settings.retention(handler.kind, true, defaults);
-            let plain = handler.settings.retention(handler.kind, false, defaults);
-            HandlerInfo {
-                kind: handler.kind,
-                workflow_retention: millis(run.completion),
-                idempotency_retention: millis(idempotent.completion),
-                journal_retention: millis(plain.journal),
-            }
+        let schema = self.0.metadata.schema();
+        let service = schema.service(service)?;
+        let handler = service.handler(handler)?;
+        let retention = |idempotent| {
+            let kept = handler.settings.retention(handler.kind, idempotent, defaults);
+            Kept { completion: millis(kept.completion), journal: millis(kept.journal) }
+        };
+        Some(HandlerInfo {
+            kind: handler.kind,
+            of_workflow: service.ty == ServiceType::Workflow,
+            retention: retention(false),
+            idempotent_retention: retention(true),
         })
     }
 
@@ -188,5 +214,9 @@ impl Registry for Catalog {
             }
         });
         policy.unwrap_or_default()
+    }
+
+    fn on_failure(&self, subscription: SubscriptionId) -> Option<OnFailure> {
+        self.table().on_failure.get(&subscription).cloned()
     }
 }

@@ -112,6 +112,13 @@ impl Address {
     }
 }
 
+impl fmt::Display for Address {
+    /// For people: without the query, which may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.prefix)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

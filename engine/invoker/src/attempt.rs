@@ -27,7 +27,7 @@ use bytes::{Bytes, BytesMut};
 use millrace_model::{
     InvocationId, Lsn, TimestampMs, codes,
     command::{Action, Attempt, Decision},
-    invocation::{Invocation, Pin as DeploymentPin},
+    invocation::{Invocation, Pin as DeploymentPin, Source},
     journal::{Entry, JournalRow, NotificationResult},
 };
 use millrace_partition::AttemptJob;
@@ -39,10 +39,13 @@ use self::{
     stream::{FeedIn, Step, Stream, Surroundings},
 };
 use crate::{
+    address::Wire,
     budget::{self, Share},
+    endpoint::Endpoint,
     exchange::Exchange,
     plan::{Batch, Plan, Terminal, Who},
-    registry::AttemptPolicy,
+    pool::Group,
+    registry::{AttemptPolicy, OnFailure},
     retry,
     shared::{Proposals, Shared},
     trouble::Trouble,
@@ -58,8 +61,6 @@ const RESTARTS_MAX: usize = 5;
 const ENTRY_BYTES: usize = 64;
 /// Room for Start and a small Input.
 const START_BYTES: usize = 1 << 10;
-/// State beyond it is not sent with the start.
-const EAGER_STATE_BYTES_MAX: usize = 32 << 20;
 /// Longest silence for which the timer is set before it is known how long it must be.
 const TIMER_START: Duration = Duration::from_secs(60);
 
@@ -144,6 +145,7 @@ impl<P: Proposals> Proposer<'_, P> {
 
 struct Run<'a, P: Proposals> {
     shared: &'a Shared<P>,
+    group: Group,
     proposer: Proposer<'a, P>,
     invocation: Invocation,
     journal: Vec<JournalRow>,
@@ -154,10 +156,11 @@ struct Run<'a, P: Proposals> {
 
 impl<'a, P: Proposals> Run<'a, P> {
     fn new(shared: &'a Shared<P>, job: AttemptJob) -> Self {
-        let AttemptJob { id, attempt, invocation, journal, state, state_complete, feed, .. } = job;
+        let AttemptJob { partition, id, attempt, invocation, journal, state, state_complete, feed } = job;
         let proposer = Proposer { shared, id, created_lsn: invocation.created_lsn, attempt, pin: None };
         let feed = FeedIn { receiver: feed, backlog: VecDeque::new() };
-        Self { shared, proposer, invocation, journal, state, state_complete, feed }
+        let group = Group::of(partition);
+        Self { shared, group, proposer, invocation, journal, state, state_complete, feed }
     }
 
     async fn run(mut self, ticket: &mut Ticket<'_, P>) -> Verdict {
@@ -168,18 +171,24 @@ impl<'a, P: Proposals> Run<'a, P> {
             Err(trouble) => return self.fail(&policy, trouble, Batch::default()).await,
         };
         self.proposer.pin = choice.pin;
+        if let Some(throttle) = &self.shared.starts {
+            let turn = throttle.take(1, Instant::now());
+            if unless_aborted(&mut self.feed, tokio::time::sleep_until(turn)).await.is_none() {
+                return Verdict::Aborted;
+            }
+        }
         let mut memory = self.shared.budget.share();
         let needed = self.bytes();
         match unless_aborted(&mut self.feed, memory.wait(needed)).await {
             Some(()) => {}
             None => return Verdict::Aborted,
         }
-        let exchange =
-            match unless_aborted(&mut self.feed, open(self.shared, &choice, &self.proposer, &self.invocation)).await {
-                Some(Ok(exchange)) => exchange,
-                Some(Err(trouble)) => return self.fail(&policy, trouble, Batch::default()).await,
-                None => return Verdict::Aborted,
-            };
+        let opening = open(self.shared, self.group, &choice, &self.proposer, &self.invocation);
+        let exchange = match unless_aborted(&mut self.feed, opening).await {
+            Some(Ok(exchange)) => exchange,
+            Some(Err(trouble)) => return self.fail(&policy, trouble, Batch::default()).await,
+            None => return Verdict::Aborted,
+        };
         self.stream(&policy, &choice, exchange, memory, ticket).await
     }
 
@@ -191,7 +200,7 @@ impl<'a, P: Proposals> Run<'a, P> {
         mut memory: Share<'_>,
         ticket: &mut Ticket<'_, P>,
     ) -> Verdict {
-        let Self { shared, mut proposer, invocation, journal, state, state_complete, feed } = self;
+        let Self { shared, group, mut proposer, invocation, journal, state, state_complete, feed } = self;
         let known_entries = u32::try_from(journal.len()).unwrap_or(u32::MAX);
         let beginning = Beginning { invocation: &invocation, known_entries, state: &state, state_complete };
         let (session, out) = beginning.encode(shared, proposer.id, policy, choice);
@@ -210,6 +219,9 @@ impl<'a, P: Proposals> Run<'a, P> {
                 },
                 policy,
                 metrics: &shared.metrics,
+                health: &shared.health,
+                deployment: &choice.deployment,
+                actions: shared.actions.as_ref(),
                 size_warning: usize::try_from(shared.config.message_size_warning).unwrap_or(usize::MAX),
                 journal_max: usize::try_from(shared.config.memory_limit).unwrap_or(usize::MAX),
             },
@@ -234,7 +246,7 @@ impl<'a, P: Proposals> Run<'a, P> {
                 Step::Memory(_) => break Trouble::new(codes::ENG0001, "no memory is left for messages of handlers"),
                 Step::Refused(_) if restarts < RESTARTS_MAX => {
                     restarts += 1;
-                    let opening = open(shared, choice, &proposer, &invocation);
+                    let opening = open(shared, group, choice, &proposer, &invocation);
                     match unless_aborted(&mut stream.feed, opening).await {
                         Some(Ok(exchange)) => {
                             let (session, out) = beginning.encode(shared, proposer.id, policy, choice);
@@ -244,7 +256,10 @@ impl<'a, P: Proposals> Run<'a, P> {
                         None => return Verdict::Aborted,
                     }
                 }
-                Step::Refused(error) => break error.into(),
+                Step::Refused(error) | Step::Unanswered(error) => {
+                    shared.health.lost(&choice.deployment, &error);
+                    break error.into();
+                }
                 Step::Failed(trouble) => break trouble,
                 Step::Aborted => {
                     stream.exchange.reset();
@@ -253,10 +268,11 @@ impl<'a, P: Proposals> Run<'a, P> {
                 Step::Over => {
                     let seen = stream.seen();
                     let batch = stream.plan.take_last();
+                    let fails = stream.plan.fails();
                     let terminal = stream.plan.terminal().expect("it is over");
                     stream.end_request();
                     let Stream { exchange, ended, .. } = stream;
-                    let verdict = last(&mut proposer, &invocation, policy, batch, terminal, seen).await;
+                    let verdict = last(&mut proposer, &invocation, policy, batch, (terminal, fails), seen).await;
                     drop(memory);
                     ticket.close();
                     if !ended {
@@ -318,9 +334,11 @@ impl Beginning<'_> {
         let limit = u32::try_from(shared.config.message_size_limit).unwrap_or(u32::MAX);
         let mut session = Session::new(choice.version, choice.mode, invocation.commands, limit);
         let sends_state = invocation.target.kind.is_keyed() && !policy.lazy_state;
-        let state = if sends_state { eager(self.state) } else { &[] };
+        let state = if sends_state { eager(self.state, shared.config.eager_state_bytes_max()) } else { &[] };
         let complete = sends_state && self.state_complete && state.len() == self.state.len();
         let since = shared.env.now().since(invocation.last_entry_at);
+        // SDKs add it to what a step has used up of its time: a failed attempt took some, however short.
+        let since = since.max(u64::from(invocation.retries.failed_since_entry > 0));
         let info = StartInfo {
             invocation_id: id,
             known_entries,
@@ -341,28 +359,45 @@ impl Beginning<'_> {
 }
 
 /// As much of the state as goes with a start.
-fn eager(state: &[(Bytes, Bytes)]) -> &[(Bytes, Bytes)] {
+fn eager(state: &[(Bytes, Bytes)], bytes_max: usize) -> &[(Bytes, Bytes)] {
     let mut bytes = 0;
     let fits = state.iter().take_while(|(key, value)| {
         bytes += key.len() + value.len();
-        bytes <= EAGER_STATE_BYTES_MAX
+        bytes <= bytes_max
     });
     &state[..fits.count()]
 }
 
 async fn open<P: Proposals>(
     shared: &Shared<P>,
+    group: Group,
     choice: &Choice,
     proposer: &Proposer<'_, P>,
     invocation: &Invocation,
 ) -> Result<Exchange, Trouble> {
     let mut tries = 0;
     loop {
-        let head = request::head(choice, proposer.id, invocation, &shared.headers)?;
-        let lease = shared.pool.acquire(&choice.deployment.address.origin).await?;
-        match Exchange::start(lease, head, false) {
+        let mut head = request::head(choice, proposer.id, invocation, &shared.headers)?;
+        if let Some(identity) = &shared.identity {
+            request::sign(&mut head, identity, invocation, shared.env.now());
+        }
+        let origin = match &choice.deployment.endpoint {
+            Endpoint::Http(address) => &address.origin,
+            Endpoint::Lambda(function) => return Ok(Exchange::function(&shared.functions, function, head, false)),
+        };
+        // One request at a time needs many connections anyway: they are shared by all.
+        let group = if origin.wire == Wire::Http1 { Group::NONE } else { group };
+        let started = match shared.pool.acquire(origin, group).await {
+            Ok(lease) => Exchange::start(lease, head, false),
+            Err(error) => Err(error),
+        };
+        match started {
+            Ok(exchange) => return Ok(exchange),
             Err(error) if error.is_stale_connection() && tries < RESTARTS_MAX => tries += 1,
-            exchange => return Ok(exchange?),
+            Err(error) => {
+                shared.health.lost(&choice.deployment, &error);
+                return Err(error.into());
+            }
         }
     }
 }
@@ -373,11 +408,17 @@ async fn last<P: Proposals>(
     invocation: &Invocation,
     policy: &AttemptPolicy,
     mut batch: Batch,
-    terminal: Terminal,
+    (terminal, fails): (Terminal, bool),
     seen: u32,
 ) -> Verdict {
     let (action, verdict) = match terminal {
-        Terminal::End => (Action::End, Verdict::Completed),
+        Terminal::End => {
+            let wanted = if fails { on_failure(proposer.shared, invocation) } else { None };
+            match wanted {
+                Some(OnFailure::Settle(policy)) => (Action::EndBy { policy }, Verdict::Completed),
+                Some(OnFailure::Retry) | None => (Action::End, Verdict::Completed),
+            }
+        }
         Terminal::Suspension(awaiting) => (Action::Suspend { awaiting, seen }, Verdict::Suspended),
         Terminal::Error(error) => return fail(proposer, invocation, policy, Trouble::from(*error), batch).await,
     };
@@ -399,8 +440,13 @@ async fn fail<P: Proposals>(
 ) -> Verdict {
     let shared = proposer.shared;
     let now = shared.env.now();
-    let decision = retry::decide(&policy.retry, invocation.retries.failed, &trouble, now, shared.env.random());
-    let transient = !matches!(decision, Decision::Fail(_));
+    let failed = invocation.retries.failed;
+    let random = shared.env.random();
+    let decision = match on_failure(shared, invocation) {
+        Some(wanted) => retry::decide_for_record(&policy.retry, wanted, failed, &trouble, now, random),
+        None => retry::decide(&policy.retry, failed, &trouble, now, random),
+    };
+    let transient = !matches!(decision, Decision::Fail(_) | Decision::Settle { .. });
     shared.metrics.error(trouble.code);
     tracing::debug!(
         invocation_id = %proposer.id,
@@ -418,6 +464,14 @@ async fn fail<P: Proposals>(
     match proposer.propose(batch, now).await {
         Ok(()) => Verdict::Failed(transient),
         Err(Stopped) => Verdict::Aborted,
+    }
+}
+
+/// What the subscription wants, if it is the invocation of a record.
+fn on_failure<P: Proposals>(shared: &Shared<P>, invocation: &Invocation) -> Option<OnFailure> {
+    match &invocation.source {
+        Source::Record(record) => shared.registry.on_failure(record.subscription),
+        _ => None,
     }
 }
 

@@ -1,14 +1,30 @@
 //! Settings (`[worker.invoker]`, and the connection settings of the top level).
 
+mod files;
+mod headers;
+mod proxy;
+mod retry;
+mod throttling;
+
 use std::{path::PathBuf, time::Duration};
 
-use millrace_model::codes::{self, Code, Coded};
+use millrace_model::{
+    codes::{self, Code, Coded},
+    units::{self, ByteSize},
+};
 use serde::Deserialize;
 
-use crate::{
-    registry::{AttemptPolicy, OnMaxAttempts, RetryPolicy},
-    units,
+pub use self::{
+    headers::RequestHeaders,
+    proxy::{NoProxy, ProxyUri, ProxyUriError},
+    retry::{DefaultRetryPolicy, OnMaxAttemptsConfig, RetryPolicyForm},
+    throttling::{Rate, RateError, ThrottlingConfig},
 };
+use crate::registry::AttemptPolicy;
+
+/// A connection is replaced when it is so old, or up to a quarter older: replicas that were added behind a balancer get
+/// their part within minutes, and a connection more in that time costs nothing.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// Attempts (`[worker.invoker]`).
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -37,6 +53,13 @@ pub struct InvokerConfig {
     /// Handlers ask for state when they need it instead of getting all of it at the start. Services and handlers may
     /// have their own. Default false. Since 0.1.
     pub disable_eager_state: bool,
+    /// State that goes with a start; handlers ask for what is beyond. At most what a message may have. Default:
+    /// message-size-limit. Since 0.1.
+    pub eager_state_size_limit: Option<ByteSize>,
+    /// How often attempts start on this node.
+    pub invocation_throttling: ThrottlingConfig,
+    /// How often handlers do something, on this node: commands and results of steps.
+    pub action_throttling: ThrottlingConfig,
 }
 
 impl Default for InvokerConfig {
@@ -49,63 +72,9 @@ impl Default for InvokerConfig {
             concurrent_invocations_limit: 1000,
             memory_limit: 256 << 20,
             disable_eager_state: false,
-        }
-    }
-}
-
-/// Retries of what has no policy of its own (`[default-retry-policy]`).
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct DefaultRetryPolicy {
-    /// Delay behind the first failed attempt. Default 500ms. Since 0.1.
-    #[serde(with = "units::duration")]
-    pub initial_interval: Duration,
-    /// The delay grows by this with every further failed attempt. 1 to 1000. Default 2. Since 0.1.
-    pub exponentiation_factor: f64,
-    /// No delay is longer. Default 1m. Since 0.1.
-    #[serde(with = "units::duration")]
-    pub max_interval: Duration,
-    /// Attempts, the first one included, or "unlimited". Default 70. Since 0.1.
-    #[serde(with = "units::attempts")]
-    pub max_attempts: Option<u32>,
-    /// What comes then: `pause` or `kill`. Default `pause`. Since 0.1.
-    pub on_max_attempts: OnMaxAttemptsConfig,
-}
-
-/// What comes when no attempt is left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnMaxAttemptsConfig {
-    /// An operator must look at it.
-    Pause,
-    /// It ends with the last failure.
-    Kill,
-}
-
-impl Default for DefaultRetryPolicy {
-    fn default() -> Self {
-        Self {
-            initial_interval: Duration::from_millis(500),
-            exponentiation_factor: 2.0,
-            max_interval: Duration::from_secs(60),
-            max_attempts: Some(70),
-            on_max_attempts: OnMaxAttemptsConfig::Pause,
-        }
-    }
-}
-
-impl DefaultRetryPolicy {
-    /// As attempts use it.
-    pub fn policy(&self) -> RetryPolicy {
-        RetryPolicy {
-            initial_interval: self.initial_interval,
-            factor: self.exponentiation_factor,
-            max_interval: self.max_interval,
-            max_attempts: self.max_attempts,
-            on_max_attempts: match self.on_max_attempts {
-                OnMaxAttemptsConfig::Pause => OnMaxAttempts::Pause,
-                OnMaxAttemptsConfig::Kill => OnMaxAttempts::Kill,
-            },
+            eager_state_size_limit: None,
+            invocation_throttling: ThrottlingConfig::default(),
+            action_throttling: ThrottlingConfig::default(),
         }
     }
 }
@@ -124,6 +93,29 @@ pub struct ClientConfig {
     pub initial_max_send_streams: usize,
     /// PEM file with certificates of authorities to trust besides the well-known ones. Restart needed. Since 0.1.
     pub extra_ca_file: Option<PathBuf>,
+    /// Headers of every request to a service, in place of `x-restate-cluster-name`. Restart needed. Since 0.1.
+    pub additional_request_headers: Option<RequestHeaders>,
+    /// Where requests to `http://` services are sent in their place. The variable HTTP_PROXY counts more than the file.
+    /// Restart needed. Since 0.1.
+    pub http_proxy: Option<ProxyUri>,
+    /// Hosts that are reached without it, with all hosts below them; `*`: all. The variable NO_PROXY counts more than
+    /// the file. Default: none. Restart needed. Since 0.1.
+    pub no_proxy: NoProxy,
+    /// PEM file with exactly one Ed25519 private key: every request to a service is signed with it. Default: none.
+    /// Restart needed. Since 0.1.
+    pub request_identity_private_key_pem_file: Option<PathBuf>,
+    /// Bytes from which on requests to functions are compressed, if these can undo it. Default 4MiB. Restart needed.
+    /// Since 0.1.
+    #[serde(with = "units::size")]
+    pub request_compression_threshold: u64,
+    /// Profile of the AWS configuration to call functions with. Default: AWS_PROFILE, or the default profile. Restart
+    /// needed. Since 0.1.
+    pub aws_profile: Option<String>,
+    /// Told whenever a role of AWS is assumed. The variable AWS_EXTERNAL_ID counts more. Restart needed. Since 0.1.
+    pub aws_assume_role_external_id: Option<String>,
+    /// Not a setting: tests make it short.
+    #[serde(skip)]
+    pub connection_age_max: Duration,
 }
 
 impl Default for ClientConfig {
@@ -133,6 +125,14 @@ impl Default for ClientConfig {
             http_keep_alive_options: KeepAlive::default(),
             initial_max_send_streams: 100,
             extra_ca_file: None,
+            additional_request_headers: None,
+            http_proxy: None,
+            no_proxy: NoProxy::default(),
+            request_identity_private_key_pem_file: None,
+            request_compression_threshold: 4 << 20,
+            aws_profile: None,
+            aws_assume_role_external_id: None,
+            connection_age_max: CONNECTION_AGE_MAX,
         }
     }
 }
@@ -191,7 +191,19 @@ impl InvokerConfig {
                 "1 to 1000000",
             ),
             (self.memory_limit >= 1 << 20, "worker.invoker.memory-limit", "at least 1MiB"),
+            (
+                self.eager_state_size_limit.is_none_or(|limit| limit.0 <= self.message_size_limit),
+                "worker.invoker.eager-state-size-limit",
+                "at most message-size-limit",
+            ),
+            throttling(&self.invocation_throttling, "worker.invoker.invocation-throttling.capacity"),
+            throttling(&self.action_throttling, "worker.invoker.action-throttling.capacity"),
         ])
+    }
+
+    /// Bytes of keys and values that go with a start.
+    pub fn eager_state_bytes_max(&self) -> usize {
+        self.eager_state_size_limit.unwrap_or(ByteSize(self.message_size_limit)).as_usize()
     }
 
     /// The policy of a handler that says nothing.
@@ -205,15 +217,10 @@ impl InvokerConfig {
     }
 }
 
-impl DefaultRetryPolicy {
-    /// Everything that cannot be used.
-    pub fn faults(&self) -> Vec<ConfigFault> {
-        faults([(
-            (1.0..=1000.0).contains(&self.exponentiation_factor),
-            "default-retry-policy.exponentiation-factor",
-            "1 to 1000",
-        )])
-    }
+/// A capacity alone would limit nothing, and one of nothing would let nothing through.
+fn throttling(config: &ThrottlingConfig, key: &'static str) -> (bool, &'static str, &'static str) {
+    let good = config.capacity.is_none_or(|capacity| capacity > 0 && config.rate.is_some());
+    (good, key, "at least 1, with a rate beside it")
 }
 
 impl ClientConfig {
@@ -232,6 +239,7 @@ impl ClientConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::OnMaxAttempts;
 
     #[test]
     fn the_defaults_have_no_fault() {

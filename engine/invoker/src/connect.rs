@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     address::{Origin, Wire},
-    config::ClientConfig,
+    config::{ClientConfig, NoProxy, ProxyUri},
     exchange::RequestBody,
     transport::TransportError,
 };
@@ -52,6 +52,8 @@ pub(crate) struct Connector {
     timeout: Duration,
     /// Offers HTTP/2, HTTP/1.1, or both.
     tls: [Arc<TlsConfig>; 3],
+    proxy: Option<ProxyUri>,
+    no_proxy: NoProxy,
 }
 
 impl Connector {
@@ -70,7 +72,14 @@ impl Connector {
         Ok(Self {
             timeout: config.connect_timeout,
             tls: [tls(&[b"h2"])?, tls(&[b"http/1.1"])?, tls(&[b"h2", b"http/1.1"])?],
+            proxy: config.http_proxy.clone(),
+            no_proxy: config.no_proxy.clone(),
         })
+    }
+
+    /// Where requests to an origin are sent in its place. What is encrypted up to the endpoint is not.
+    pub(crate) fn proxy(&self, origin: &Origin) -> Option<&ProxyUri> {
+        self.proxy.as_ref().filter(|_| !origin.tls && !self.no_proxy.lists(origin.host()))
     }
 
     /// * `streams`: how many the endpoint will take, until it says so itself.
@@ -82,22 +91,26 @@ impl Connector {
     }
 
     async fn connect(&self, origin: &Origin, streams: usize) -> Result<Opened, TransportError> {
-        let failed = |source: io::Error| TransportError::Connect { origin: origin.to_string(), source: source.into() };
-        let tcp = TcpStream::connect((origin.host(), origin.port())).await.map_err(failed)?;
+        let hop = match self.proxy(origin) {
+            Some(proxy) => &Origin { tls: proxy.tls, authority: proxy.authority.clone(), wire: origin.wire },
+            None => origin,
+        };
+        let failed = |source: io::Error| TransportError::Connect { origin: hop.to_string(), source: source.into() };
+        let tcp = TcpStream::connect((hop.host(), hop.port())).await.map_err(failed)?;
         tcp.set_nodelay(true).map_err(failed)?;
-        if !origin.tls {
-            return handshake(Box::new(tcp), origin.wire != Wire::Http1, streams).await;
+        if !hop.tls {
+            return handshake(Box::new(tcp), hop.wire != Wire::Http1, streams).await;
         }
-        let name = ServerName::try_from(origin.host().to_owned())
+        let name = ServerName::try_from(hop.host().to_owned())
             .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-        let config = match origin.wire {
+        let config = match hop.wire {
             Wire::Http2 => &self.tls[0],
             Wire::Http1 => &self.tls[1],
             Wire::Negotiate => &self.tls[2],
         };
         let tls = TlsConnector::from(config.clone()).connect(name, tcp).await.map_err(failed)?;
         let negotiated = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-        let http2 = match (negotiated.as_deref(), origin.wire) {
+        let http2 = match (negotiated.as_deref(), hop.wire) {
             (Some(b"h2"), _) => true,
             // A server without ALPN may speak HTTP/2 all the same, if that was found before.
             (None, Wire::Http2) => true,
@@ -125,8 +138,23 @@ async fn handshake(socket: Box<dyn Socket>, http2: bool, streams: usize) -> Resu
     Ok(Opened::H2(sender, Box::new(connection)))
 }
 
+/// The authorities that this machine trusts. An image with nothing but the server in it has none: then Mozilla's.
+fn well_known() -> RootCertStore {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::debug!(%error, "certificates of this machine cannot be read");
+    }
+    let mut roots = RootCertStore::empty();
+    // Old ones of an odd form are left out, as everywhere.
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
+}
+
 fn roots(extra: Option<&Path>) -> Result<RootCertStore, TransportError> {
-    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let mut roots = well_known();
     if let Some(path) = extra {
         let bad = |error: &dyn std::fmt::Display| TransportError::Tls(format!("{}: {error}", path.display()));
         let mut found = false;

@@ -1,19 +1,27 @@
 //! Asking an endpoint what it serves (`spec/service-protocol.md` sections 1.1, 1.2 and 1.5).
 
-use std::{future::poll_fn, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
-use millrace_model::codes::{self, Code, Coded};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use millrace_model::{
+    TimestampMs,
+    codes::{self, Code, Coded},
+};
 use millrace_protocol::discovery;
 use tokio::runtime::Handle as Runtime;
 
 use crate::{
     address::{Address, AddressError, Wire},
     config::ClientConfig,
-    exchange::{Exchange, Lease},
-    pool::Pool,
-    shared::fixed_headers,
+    exchange::{Exchange, Functions, LambdaError, LambdaFunction, Lease},
+    identity::Identity,
+    pool::{Group, Pool},
+    shared::{fixed_headers, identity},
     transport::TransportError,
 };
 
@@ -68,7 +76,7 @@ impl Coded for DiscoverError {
     fn code(&self) -> Code {
         match self {
             Self::Http1Only => codes::META0014,
-            Self::TooLarge { .. } => codes::META0013,
+            Self::TooLarge { .. } | Self::Transport(TransportError::Lambda(LambdaError::Answer(_))) => codes::META0013,
             Self::Address(_) | Self::Transport(_) | Self::Timeout | Self::Status(_) => codes::META0003,
         }
     }
@@ -79,6 +87,7 @@ impl DiscoverError {
     fn is_retryable(&self) -> bool {
         match self {
             Self::Transport(TransportError::Tls(_) | TransportError::Request(_)) => false,
+            Self::Transport(TransportError::Lambda(error)) => error.may_pass(),
             Self::Transport(_) | Self::Timeout => true,
             Self::Status(status) => matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504),
             _ => false,
@@ -96,13 +105,21 @@ impl From<TransportError> for DiscoverError {
 pub struct Discoverer {
     client: ClientConfig,
     fixed: HeaderMap,
+    identity: Option<Identity>,
     runtime: Runtime,
+}
+
+/// What is asked.
+enum Target {
+    Http(Arc<Pool>, Address),
+    Function(Arc<Functions>, Arc<LambdaFunction>),
 }
 
 impl Discoverer {
     /// Its tasks run on `runtime`.
     pub fn new(client: ClientConfig, cluster_name: Option<&str>, runtime: Runtime) -> Result<Self, TransportError> {
-        Ok(Self { client, fixed: fixed_headers(cluster_name)?, runtime })
+        let (fixed, identity) = (fixed_headers(&client, cluster_name)?, identity(&client)?);
+        Ok(Self { client, fixed, identity, runtime })
     }
 
     /// Asks, and asks again for about two seconds while that may help.
@@ -117,9 +134,23 @@ impl Discoverer {
     ) -> Result<Discovered, DiscoverError> {
         let address = Address::parse(uri, if http1 { Wire::Http1 } else { Wire::Negotiate })?;
         let pool = Pool::new(&self.client, self.runtime.clone())?;
+        self.ask(&Target::Http(pool, address), headers).await
+    }
+
+    /// The same for a function.
+    pub async fn discover_function(
+        &self,
+        function: LambdaFunction,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<Discovered, DiscoverError> {
+        let functions = Functions::new(&self.client, self.runtime.clone());
+        self.ask(&Target::Function(Arc::new(functions), Arc::new(function)), headers).await
+    }
+
+    async fn ask(&self, target: &Target, headers: &[(HeaderName, HeaderValue)]) -> Result<Discovered, DiscoverError> {
         let mut delays = DELAYS.into_iter();
         loop {
-            let tried = match tokio::time::timeout(TRY_MAX, self.once(&pool, &address, headers)).await {
+            let tried = match tokio::time::timeout(TRY_MAX, self.once(target, headers)).await {
                 Ok(tried) => tried,
                 Err(_) => return Err(DiscoverError::Timeout),
             };
@@ -133,25 +164,36 @@ impl Discoverer {
         }
     }
 
-    async fn once(
-        &self,
-        pool: &Pool,
-        address: &Address,
-        headers: &[(HeaderName, HeaderValue)],
-    ) -> Result<Discovered, DiscoverError> {
+    async fn once(&self, target: &Target, headers: &[(HeaderName, HeaderValue)]) -> Result<Discovered, DiscoverError> {
         let mut request = Request::new(());
         *request.method_mut() = Method::GET;
         *request.version_mut() = http::Version::HTTP_2;
-        *request.uri_mut() = address.discover().map_err(|error| TransportError::Request(error.to_string()))?;
+        *request.uri_mut() = match target {
+            Target::Http(_, address) => {
+                address.discover().map_err(|error| TransportError::Request(error.to_string()))?
+            }
+            Target::Function(..) => Uri::from_static("/discover"),
+        };
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(discovery::ACCEPT));
         let all = self.fixed.iter().chain(headers.iter().map(|(name, value)| (name, value)));
         all.for_each(|(name, value)| drop(request.headers_mut().insert(name.clone(), value.clone())));
-        let lease = pool.acquire(&address.origin).await?;
-        let wire = match &lease {
-            Lease::H2(_) => Wire::Http2,
-            Lease::H1(_) => Wire::Http1,
+        if let Some(identity) = &self.identity {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            identity.sign(request.headers_mut(), "/discover", None, TimestampMs(since.as_millis() as u64));
+        }
+        let (mut exchange, wire) = match target {
+            Target::Http(pool, address) => {
+                let lease = pool.acquire(&address.origin, Group::NONE).await?;
+                let wire = match &lease {
+                    Lease::H2(_) => Wire::Http2,
+                    Lease::H1(_) => Wire::Http1,
+                };
+                (Exchange::start(lease, request, true)?, wire)
+            }
+            Target::Function(functions, function) => {
+                (Exchange::function(functions, function, request, true), Wire::Http1)
+            }
         };
-        let mut exchange = Exchange::start(lease, request, true)?;
         let head = poll_fn(|cx| exchange.poll_head(cx)).await?;
         if !head.status.is_success() {
             return Err(DiscoverError::Status(head.status));

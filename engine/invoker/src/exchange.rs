@@ -3,13 +3,18 @@
 mod body;
 mod h1;
 mod h2;
+mod lambda;
 
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use http::{Request, response::Parts};
 
-pub(crate) use self::{body::RequestBody, h1::H1Lease, h2::H2Lease};
+pub use self::lambda::{LambdaError, LambdaFunction};
+pub(crate) use self::{body::RequestBody, h1::H1Lease, h2::H2Lease, lambda::Functions};
 use crate::transport::TransportError;
 
 /// The right to send one request on a connection.
@@ -23,6 +28,7 @@ pub(crate) enum Lease {
 pub(crate) enum Exchange {
     H2(self::h2::H2Exchange),
     H1(self::h1::H1Exchange),
+    Lambda(self::lambda::LambdaExchange),
 }
 
 impl Exchange {
@@ -34,11 +40,22 @@ impl Exchange {
         }
     }
 
+    /// The same to a function. Its address is a path.
+    pub(crate) fn function(
+        functions: &Arc<Functions>,
+        function: &Arc<LambdaFunction>,
+        head: Request<()>,
+        end: bool,
+    ) -> Self {
+        Self::Lambda(self::lambda::LambdaExchange::start(Arc::clone(functions), Arc::clone(function), head, end))
+    }
+
     /// The answer's head, once.
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Parts, TransportError>> {
         match self {
             Self::H2(exchange) => exchange.poll_head(cx),
             Self::H1(exchange) => exchange.poll_head(cx),
+            Self::Lambda(exchange) => exchange.poll_head(cx),
         }
     }
 
@@ -47,6 +64,7 @@ impl Exchange {
         match self {
             Self::H2(exchange) => exchange.poll_data(cx),
             Self::H1(exchange) => exchange.poll_data(cx),
+            Self::Lambda(exchange) => exchange.poll_data(),
         }
     }
 
@@ -54,7 +72,7 @@ impl Exchange {
     pub(crate) fn consumed(&mut self, bytes: usize) {
         match self {
             Self::H2(exchange) => exchange.consumed(bytes),
-            Self::H1(_) => {}
+            Self::H1(_) | Self::Lambda(_) => {}
         }
     }
 
@@ -64,6 +82,7 @@ impl Exchange {
         match self {
             Self::H2(exchange) => exchange.poll_room(cx, wanted),
             Self::H1(exchange) => exchange.poll_room(cx),
+            Self::Lambda(exchange) => exchange.poll_room(),
         }
     }
 
@@ -72,6 +91,7 @@ impl Exchange {
         match self {
             Self::H2(exchange) => exchange.send(data, end),
             Self::H1(exchange) => exchange.send(data, end),
+            Self::Lambda(exchange) => exchange.send(data, end),
         }
     }
 
@@ -80,6 +100,8 @@ impl Exchange {
         match self {
             Self::H2(exchange) => exchange.reset(),
             Self::H1(exchange) => exchange.reset(),
+            // Who does not ask any more gives the call up.
+            Self::Lambda(_) => {}
         }
     }
 }

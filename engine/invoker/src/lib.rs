@@ -20,7 +20,10 @@ mod budget;
 mod config;
 mod connect;
 mod discover;
+mod endpoint;
 mod exchange;
+mod health;
+mod identity;
 pub mod metrics;
 mod plan;
 mod pool;
@@ -29,14 +32,22 @@ mod resolve;
 pub mod retry;
 mod shared;
 mod slots;
+mod throttle;
 mod transport;
 mod trouble;
-mod units;
 
 pub use address::{Address, AddressError, Wire};
-pub use config::{ClientConfig, ConfigFault, DefaultRetryPolicy, InvokerConfig, KeepAlive, OnMaxAttemptsConfig};
+pub use config::{
+    ClientConfig, ConfigFault, DefaultRetryPolicy, InvokerConfig, KeepAlive, NoProxy, OnMaxAttemptsConfig, ProxyUri,
+    ProxyUriError, Rate, RateError, RequestHeaders, RetryPolicyForm, ThrottlingConfig,
+};
 pub use discover::{DiscoverError, Discovered, Discoverer};
-pub use registry::{AttemptPolicy, DeploymentInfo, HandlerInfo, OnMaxAttempts, Registry, RetryPolicy};
+pub use endpoint::Endpoint;
+pub use exchange::{LambdaError, LambdaFunction};
+pub use identity::{Identity, IdentityError};
+pub use registry::{
+    AttemptPolicy, DeploymentInfo, HandlerInfo, OnFailure, OnMaxAttempts, Registry, Retention, RetryPolicy,
+};
 pub use shared::{HttpInvoker, InvokerParts, Proposals, ProposalsStopped};
 pub use transport::TransportError;
 pub use trouble::{Details, Trouble, Wish};

@@ -72,21 +72,29 @@ pub(crate) struct Plan {
     proposed_hint: Option<Awaiting>,
     /// What the handler said last that it waits for, if nothing else goes on in it.
     idle_on: Option<Awaiting>,
+    /// See [`Plan::take_look`].
+    look: bool,
     /// Timers that have not fired.
     sleeps: BTreeMap<u32, TimestampMs>,
+    /// Promises that are not completed: that may take as long as it likes.
+    promises: BTreeSet<u32>,
     /// Steps without result.
     runs: BTreeSet<u32>,
     terminal: Option<Terminal>,
+    /// The last output is a failure.
+    fails: bool,
 }
 
 impl Plan {
     pub(crate) fn new(invocation: &Invocation) -> Self {
-        let mut plan = Self { proposed_hint: invocation.awaiting.clone(), ..Self::default() };
+        let fails = matches!(invocation.output, Some(Completion::Failure(_)));
+        let mut plan = Self { proposed_hint: invocation.awaiting.clone(), fails, ..Self::default() };
         for (completion, pending) in &invocation.pending {
             match pending {
                 Pending::Sleep { wake_at } => drop(plan.sleeps.insert(*completion, *wake_at)),
                 Pending::Run => drop(plan.runs.insert(*completion)),
-                Pending::Call { .. } => {}
+                Pending::Promise { .. } => drop(plan.promises.insert(*completion)),
+                Pending::Call { .. } | Pending::Attach { .. } | Pending::Output { .. } => {}
             }
         }
         plan
@@ -127,6 +135,7 @@ impl Plan {
             Event::AwaitingOn { tree, executing_side_effects } => {
                 let awaiting = (!executing_side_effects).then(|| tree.to_awaiting());
                 self.idle_on.clone_from(&awaiting);
+                self.look = self.urgent && self.waits_long(now);
                 self.hint = (awaiting != self.proposed_hint).then_some((awaiting, seen));
             }
             Event::Suspension(tree) => self.terminal = Some(Terminal::Suspension(tree.to_awaiting())),
@@ -147,8 +156,21 @@ impl Plan {
 
     fn note(&mut self, effect: &CommandEffect, now: TimestampMs) {
         match effect {
-            CommandEffect::GetState { .. } | CommandEffect::GetStateKeys { .. } | CommandEffect::Call(_) => {
+            CommandEffect::GetState { .. }
+            | CommandEffect::GetStateKeys { .. }
+            | CommandEffect::Call(_)
+            | CommandEffect::PeekPromise { .. }
+            | CommandEffect::CompletePromise { .. }
+            | CommandEffect::Attach { .. }
+            | CommandEffect::GetOutput { .. } => self.urgent = true,
+            // It may be completed already.
+            CommandEffect::GetPromise { completion, .. } => {
+                self.promises.insert(*completion);
                 self.urgent = true;
+            }
+            CommandEffect::Output { failure, .. } => {
+                self.fails = failure.is_some();
+                self.solid = true;
             }
             CommandEffect::Sleep { wake_at, completion } => {
                 self.sleeps.insert(*completion, *wake_at);
@@ -160,10 +182,10 @@ impl Plan {
             // Its result makes it worth a batch.
             CommandEffect::Run { .. } => {}
             CommandEffect::None
-            | CommandEffect::Output { .. }
             | CommandEffect::SetState { .. }
             | CommandEffect::ClearState { .. }
-            | CommandEffect::ClearAllState => self.solid = true,
+            | CommandEffect::ClearAllState
+            | CommandEffect::SendSignal { .. } => self.solid = true,
         }
     }
 
@@ -172,6 +194,7 @@ impl Plan {
         let Entry::Notification(notification) = entry else { return };
         if let NotificationId::Completion(completion) = notification.id {
             self.sleeps.remove(&completion);
+            self.promises.remove(&completion);
         }
         let lists = |awaiting: &Awaiting| awaiting.lists(&notification.id);
         if self.hint.as_ref().is_some_and(|(awaiting, _)| awaiting.as_ref().is_some_and(lists)) {
@@ -202,9 +225,20 @@ impl Plan {
 
     /// Nothing is coming that would be worth keeping the stream open for.
     pub(crate) fn may_suspend(&self, now: TimestampMs) -> bool {
+        !self.urgent && self.waits_long(now)
+    }
+
+    /// The handler waits for nothing but what may take as long as it likes.
+    fn waits_long(&self, now: TimestampMs) -> bool {
         let Some(Awaiting { completions, .. }) = &self.idle_on else { return false };
         let far = |at: &TimestampMs| at.since(now) > FAR_MS;
-        !self.urgent && completions.iter().all(|completion| self.sleeps.get(completion).is_some_and(far))
+        completions.iter().all(|id| self.promises.contains(id) || self.sleeps.get(id).is_some_and(far))
+    }
+
+    /// It began to wait for something that may take long or be there already: worth a look at
+    /// [`Plan::may_suspend`] when the answer would have come. Once.
+    pub(crate) fn take_look(&mut self) -> bool {
+        std::mem::take(&mut self.look)
     }
 
     /// Takes what is held.
@@ -229,6 +263,11 @@ impl Plan {
     /// The attempt has said how it ended.
     pub(crate) fn is_over(&self) -> bool {
         self.terminal.is_some()
+    }
+
+    /// If it ends, it ends with a failure.
+    pub(crate) fn fails(&self) -> bool {
+        self.fails
     }
 
     /// How it ended.

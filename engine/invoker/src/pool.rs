@@ -7,18 +7,26 @@
 //!
 //! An HTTP/2 connection carries many streams, an HTTP/1.1 connection one request at a time. One that breaks is taken
 //! out and fails only the streams that are on it; who waits gets another one, or the error if there is none.
+//!
+//! A plain L4 balancer deals out connections, not requests. So that all replicas behind one get their part, the
+//! partitions of a node use separate connections, in [`GROUPS`] groups, and a connection is replaced when it is old:
+//! replicas that came later get their part as well. A replaced connection ends with the last of its streams.
 
 mod drive;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use hyper::client::conn::http1;
+use millrace_model::PartitionId;
 use parking_lot::Mutex;
 use tokio::{runtime::Handle as Runtime, sync::oneshot};
 
@@ -34,7 +42,11 @@ use crate::{
 const STREAMS_MAX: usize = 128;
 /// With more, another connection is opened ahead of need, so that the replicas behind one address all get their part.
 const STREAMS_SOFT: usize = 100;
-/// Connections to one origin. With 128 streams each there is room for far more than the attempts of a node.
+/// Groups of partitions that have connections of their own. More of them would spread better over many replicas, and
+/// cost more system calls, because less goes into each write and comes with each read.
+const GROUPS: usize = 4;
+/// Connections of one group to one origin. With 128 streams each there is room for far more than the attempts of a
+/// node.
 const CONNECTIONS_MAX: usize = 512;
 /// Connections that are opened to one origin at the same time.
 const CONNECTING_MAX: usize = 32;
@@ -44,20 +56,53 @@ const WAITERS_MAX: usize = 100_000;
 const IDLE_MAX: Duration = Duration::from_secs(90);
 /// Between two looks for idle ones.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// An old connection is kept so much longer if no other one could be opened.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(10);
 
-#[derive(Clone)]
+/// Which connections a request may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Group(usize);
+
+impl Group {
+    /// Of whoever belongs to no partition.
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) fn of(partition: PartitionId) -> Self {
+        Self(usize::from(partition.0) % GROUPS)
+    }
+}
+
 struct Settings {
     keep_alive: KeepAlive,
     /// Streams on a connection to an endpoint that has never said how many it takes.
     initial_streams: usize,
+    /// A connection is replaced when it is so old, or up to a quarter older.
+    age_max: Duration,
+    next_id: AtomicU64,
+}
+
+impl Settings {
+    fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Spread, so that connections opened together are not replaced together.
+    fn expiry(&self, id: u64, now: Instant) -> Instant {
+        now + self.age_max.mul_f64(1.0 + 0.25 * spread(id))
+    }
+}
+
+/// A number from 0 to 1 that differs much between one id and the next.
+fn spread(id: u64) -> f64 {
+    f64::from((id as u32).wrapping_mul(0x9e37_79b9)) / f64::from(u32::MAX)
 }
 
 /// The connections of a node.
 pub(crate) struct Pool {
     connector: Arc<Connector>,
-    settings: Settings,
+    settings: Arc<Settings>,
     runtime: Runtime,
-    upstreams: Mutex<HashMap<Origin, Arc<Upstream>>>,
+    upstreams: Mutex<HashMap<Origin, [Option<Arc<Upstream>>; GROUPS]>>,
 }
 
 impl Pool {
@@ -65,10 +110,12 @@ impl Pool {
     pub(crate) fn new(config: &ClientConfig, runtime: Runtime) -> Result<Arc<Self>, TransportError> {
         let pool = Arc::new(Self {
             connector: Arc::new(Connector::new(config)?),
-            settings: Settings {
+            settings: Arc::new(Settings {
                 keep_alive: config.http_keep_alive_options.clone(),
                 initial_streams: config.initial_max_send_streams,
-            },
+                age_max: config.connection_age_max,
+                next_id: AtomicU64::new(0),
+            }),
             runtime: runtime.clone(),
             upstreams: Mutex::default(),
         });
@@ -77,25 +124,8 @@ impl Pool {
     }
 
     /// Waits for the right to send one request.
-    pub(crate) async fn acquire(&self, origin: &Origin) -> Result<Lease, TransportError> {
-        let upstream = {
-            let mut upstreams = self.upstreams.lock();
-            match upstreams.get(origin) {
-                Some(upstream) => upstream.clone(),
-                None => {
-                    let upstream = Arc::new(Upstream {
-                        origin: origin.clone(),
-                        connector: self.connector.clone(),
-                        settings: self.settings.clone(),
-                        runtime: self.runtime.clone(),
-                        state: Mutex::default(),
-                    });
-                    upstreams.insert(origin.clone(), upstream.clone());
-                    upstream
-                }
-            }
-        };
-        match upstream.take() {
+    pub(crate) async fn acquire(&self, origin: &Origin, group: Group) -> Result<Lease, TransportError> {
+        match self.upstream(origin, group).take() {
             Taken::Lease(lease) => Ok(lease),
             Taken::Wait(waiter) => match waiter.await {
                 Ok(result) => result,
@@ -105,9 +135,30 @@ impl Pool {
         }
     }
 
+    fn upstream(&self, origin: &Origin, group: Group) -> Arc<Upstream> {
+        let mut upstreams = self.upstreams.lock();
+        if let Some(Some(upstream)) = upstreams.get(origin).map(|groups| &groups[group.0]) {
+            return upstream.clone();
+        }
+        let upstream = Arc::new(Upstream {
+            origin: origin.clone(),
+            connector: self.connector.clone(),
+            settings: self.settings.clone(),
+            runtime: self.runtime.clone(),
+            state: Mutex::default(),
+        });
+        upstreams.entry(origin.clone()).or_default()[group.0] = Some(upstream.clone());
+        upstream
+    }
+
     fn sweep(&self) {
         let now = Instant::now();
-        self.upstreams.lock().retain(|_, upstream| upstream.sweep(now) || Arc::strong_count(upstream) > 1);
+        self.upstreams.lock().retain(|_, groups| {
+            for group in &mut *groups {
+                group.take_if(|upstream| !upstream.sweep(now) && Arc::strong_count(upstream) == 1);
+            }
+            groups.iter().any(Option::is_some)
+        });
     }
 }
 
@@ -129,11 +180,16 @@ struct H2Entry {
     /// How many it was supposed to take when it was opened.
     supposed: usize,
     used: Instant,
+    /// Behind it, it is replaced.
+    expires: Instant,
+    /// It takes no more streams.
+    retired: bool,
 }
 
 struct H1Entry {
     sender: http1::SendRequest<RequestBody>,
     used: Instant,
+    expires: Instant,
 }
 
 type Waiter = oneshot::Sender<Result<Lease, TransportError>>;
@@ -147,7 +203,33 @@ struct State {
     /// Streams that a connection takes, as the endpoint said last.
     learned: Option<usize>,
     waiters: VecDeque<Waiter>,
-    next_id: u64,
+}
+
+impl State {
+    fn usable(&self) -> impl Iterator<Item = &H2Entry> {
+        self.h2.iter().filter(|entry| !entry.retired)
+    }
+
+    /// The connections have little room, or one of them is old.
+    fn wants_another(&self, now: Instant) -> bool {
+        let (mut any, mut crowded) = (false, true);
+        for entry in self.usable() {
+            any = true;
+            crowded &= entry.streams > STREAMS_SOFT;
+            if entry.expires <= now {
+                return true;
+            }
+        }
+        any && crowded
+    }
+
+    /// Takes old connections out of use.
+    fn retire_expired(&mut self, now: Instant) {
+        self.h2.retain_mut(|entry| {
+            entry.retired |= entry.expires <= now;
+            !entry.retired || entry.streams > 0
+        });
+    }
 }
 
 enum Taken {
@@ -160,17 +242,21 @@ enum Taken {
 pub(crate) struct Upstream {
     origin: Origin,
     connector: Arc<Connector>,
-    settings: Settings,
+    settings: Arc<Settings>,
     runtime: Runtime,
     state: Mutex<State>,
 }
 
 impl Upstream {
+    /// Its connections end at a proxy.
+    pub(crate) fn is_proxied(&self) -> bool {
+        self.connector.proxy(&self.origin).is_some()
+    }
+
     fn take(self: &Arc<Self>) -> Taken {
         let mut state = self.state.lock();
         if let Some(lease) = self.lease(&mut state) {
-            let crowded = state.h2.iter().all(|entry| entry.streams > STREAMS_SOFT);
-            if crowded && !state.h2.is_empty() && state.connecting == 0 {
+            if state.connecting == 0 && state.h2.len() < CONNECTIONS_MAX && state.wants_another(Instant::now()) {
                 self.open(&mut state);
             }
             return Taken::Lease(lease);
@@ -192,7 +278,8 @@ impl Upstream {
             if takes != entry.supposed {
                 state.learned = Some(takes);
             }
-            if entry.streams < STREAMS_MAX.min(takes) && best.as_ref().is_none_or(|b| entry.streams < b.streams) {
+            let room = !entry.retired && entry.streams < STREAMS_MAX.min(takes);
+            if room && best.as_ref().is_none_or(|b| entry.streams < b.streams) {
                 best = Some(entry);
             }
         }
@@ -204,8 +291,8 @@ impl Upstream {
         // The last used first: the others become idle and close.
         state.h1_idle.retain(|entry| !entry.sender.is_closed());
         let ready = state.h1_idle.iter().rposition(|entry| entry.sender.is_ready())?;
-        let sender = state.h1_idle.remove(ready).sender;
-        Some(Lease::H1(H1Lease { upstream: self.clone(), sender }))
+        let H1Entry { sender, expires, .. } = state.h1_idle.remove(ready);
+        Some(Lease::H1(H1Lease { upstream: self.clone(), sender, expires }))
     }
 
     /// As many connections as those who wait need, in the worst case one each.
@@ -235,22 +322,26 @@ impl Upstream {
     fn opened(self: &Arc<Self>, opened: Result<Opened, TransportError>, supposed: usize) {
         let mut state = self.state.lock();
         state.connecting -= 1;
-        let used = Instant::now();
+        let now = Instant::now();
+        let id = self.settings.next_id();
+        let expires = self.settings.expiry(id, now);
         match opened {
             Ok(Opened::H2(sender, connection)) => {
-                let id = state.next_id;
-                state.next_id += 1;
-                state.h2.push(H2Entry { id, sender, streams: 0, supposed, used });
+                state.retire_expired(now);
+                state.h2.push(H2Entry { id, sender, streams: 0, supposed, used: now, expires, retired: false });
                 self.runtime.spawn(drive::h2(*connection, id, Arc::downgrade(self), self.settings.keep_alive.clone()));
             }
             Ok(Opened::H1(sender, connection)) => {
                 state.h1_open += 1;
-                state.h1_idle.push(H1Entry { sender, used });
+                state.h1_idle.push(H1Entry { sender, used: now, expires });
                 self.runtime.spawn(drive::h1(*connection, Arc::downgrade(self)));
             }
             Err(error) => {
                 tracing::debug!(origin = %self.origin, error = %crate::trouble::chain(&error), "no connection");
-                if state.h2.is_empty() && state.h1_open == 0 && state.connecting == 0 {
+                for entry in state.h2.iter_mut().filter(|entry| entry.expires <= now) {
+                    entry.expires = now + RENEWAL_PAUSE;
+                }
+                if state.usable().next().is_none() && state.h1_open == 0 && state.connecting == 0 {
                     let waiters = std::mem::take(&mut state.waiters);
                     drop(state);
                     waiters.into_iter().for_each(|waiter| drop(waiter.send(Err(error.clone()))));
@@ -289,24 +380,28 @@ impl Upstream {
         match lease {
             Lease::H2(mut lease) => {
                 lease.armed = false;
-                let mut state = self.state.lock();
-                if let Some(entry) = state.h2.iter_mut().find(|entry| entry.id == lease.connection) {
-                    entry.streams -= 1;
-                }
+                Self::end_stream(&mut self.state.lock(), lease.connection);
             }
-            Lease::H1(lease) => {
-                self.state.lock().h1_idle.push(H1Entry { sender: lease.sender, used: Instant::now() });
+            Lease::H1(H1Lease { sender, expires, .. }) => {
+                self.state.lock().h1_idle.push(H1Entry { sender, used: Instant::now(), expires });
             }
+        }
+    }
+
+    fn end_stream(state: &mut State, connection: u64) {
+        let Some(at) = state.h2.iter().position(|entry| entry.id == connection) else { return };
+        let entry = &mut state.h2[at];
+        entry.streams -= 1;
+        entry.used = Instant::now();
+        if entry.retired && entry.streams == 0 {
+            state.h2.swap_remove(at);
         }
     }
 
     /// A stream has ended.
     pub(crate) fn give_back(self: &Arc<Self>, connection: u64) {
         let mut state = self.state.lock();
-        if let Some(entry) = state.h2.iter_mut().find(|entry| entry.id == connection) {
-            entry.streams -= 1;
-            entry.used = Instant::now();
-        }
+        Self::end_stream(&mut state, connection);
         let waiting = !state.waiters.is_empty();
         drop(state);
         if waiting {
@@ -316,24 +411,42 @@ impl Upstream {
 
     /// An HTTP/1.1 exchange has ended well: its connection can be used again.
     pub(crate) fn keep(lease: H1Lease) {
-        let H1Lease { upstream, mut sender } = lease;
+        let H1Lease { upstream, mut sender, expires } = lease;
+        let used = Instant::now();
+        if expires <= used {
+            // It closes without its last handle, and then who waits gets another one.
+            return;
+        }
         let mut state = upstream.state.lock();
         if state.waiters.is_empty() {
-            state.h1_idle.push(H1Entry { sender, used: Instant::now() });
+            state.h1_idle.push(H1Entry { sender, used, expires });
             return;
         }
         drop(state);
         // Its task has yet to see that the exchange is over.
         upstream.runtime.clone().spawn(async move {
             if sender.ready().await.is_ok() {
-                upstream.state.lock().h1_idle.push(H1Entry { sender, used: Instant::now() });
+                upstream.state.lock().h1_idle.push(H1Entry { sender, used, expires });
             }
             upstream.serve();
         });
     }
 
-    /// A connection takes no more requests; those on it go on.
+    /// A connection takes no more requests; those on it go on, and it is watched as long as they do.
     pub(crate) fn retire(self: &Arc<Self>, connection: u64) {
+        let mut state = self.state.lock();
+        state.h2.retain_mut(|entry| {
+            entry.retired |= entry.id == connection;
+            !entry.retired || entry.streams > 0
+        });
+        let waiting = !state.waiters.is_empty();
+        drop(state);
+        if waiting {
+            self.serve();
+        }
+    }
+
+    fn h2_closed(self: &Arc<Self>, connection: u64) {
         let mut state = self.state.lock();
         state.h2.retain(|entry| entry.id != connection);
         let waiting = !state.waiters.is_empty();

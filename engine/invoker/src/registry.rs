@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
-use millrace_model::{DeploymentId, invocation::HandlerKind};
+use millrace_model::{DeploymentId, SubscriptionId, invocation::HandlerKind, source::FailurePolicy};
 use millrace_protocol::Mode;
 
-use crate::address::Address;
+use crate::endpoint::Endpoint;
 
 /// A registered endpoint.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct DeploymentInfo {
     /// Its name.
     pub id: DeploymentId,
     /// Where it is.
-    pub address: Address,
+    pub endpoint: Endpoint,
     /// How it streams, by its manifest.
     pub mode: Mode,
     /// Oldest service protocol version that it speaks.
@@ -30,22 +30,27 @@ pub struct DeploymentInfo {
 pub struct HandlerInfo {
     /// How it runs.
     pub kind: HandlerKind,
-    /// How long the result of a workflow's run is kept, milliseconds.
-    pub workflow_retention: u64,
-    /// How long the result of a call with idempotency key is kept, milliseconds.
-    pub idempotency_retention: u64,
-    /// How long journals are kept, milliseconds.
-    pub journal_retention: u64,
+    /// Its service is a workflow.
+    pub of_workflow: bool,
+    /// Of a plain call, or of a workflow's run.
+    pub retention: Retention,
+    /// Of a call with idempotency key.
+    pub idempotent_retention: Retention,
+}
+
+/// How long an ended invocation is kept, milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Its result, and with it its status.
+    pub completion: u64,
+    /// Its journal.
+    pub journal: u64,
 }
 
 impl HandlerInfo {
-    /// How long the result of a call is kept, milliseconds. Repeats of any other call have another id.
-    pub fn completion_retention(&self, idempotent: bool) -> u64 {
-        match self.kind {
-            HandlerKind::Workflow => self.workflow_retention,
-            _ if idempotent => self.idempotency_retention,
-            _ => 0,
-        }
+    /// How long an invocation is kept behind its end. A workflow's key names its one run, whatever other key it has.
+    pub fn retention(&self, idempotent: bool) -> Retention {
+        if idempotent && self.kind != HandlerKind::Workflow { self.idempotent_retention } else { self.retention }
     }
 }
 
@@ -85,6 +90,15 @@ pub enum OnMaxAttempts {
     Kill,
 }
 
+/// What a subscription wants for its records beyond what their handler wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Attempts have no end.
+    Retry,
+    /// What becomes of one that fails for good.
+    Settle(FailurePolicy),
+}
+
 /// How one attempt runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttemptPolicy {
@@ -122,4 +136,9 @@ pub trait Registry: Send + Sync + 'static {
 
     /// How attempts of a handler run: its own settings, else those of its service, else the configuration's.
     fn policy(&self, service: &str, handler: &str) -> AttemptPolicy;
+
+    /// What a subscription wants for its records that fail. `None`: what their handler wants.
+    fn on_failure(&self, _: SubscriptionId) -> Option<OnFailure> {
+        None
+    }
 }

@@ -3,13 +3,13 @@
 
 use bytes::Bytes;
 use millrace_model::{
-    Env, InvocationId, PartitionKey, Text, TimestampMs, codes,
+    AwakeableId, Env, InvocationId, PartitionKey, Text, TimestampMs, codes,
     command::{Callee, CommandEffect, Slice},
     invocation::{HandlerKind, NewInvocation, Source, Target},
-    journal::Completion,
+    journal::{Completion, NotificationId, NotificationResult, SIGNAL_AWAKEABLE_FIRST, SIGNAL_CANCEL},
     key,
 };
-use millrace_protocol::{Command, CommandEvent, command::Callee as WireCallee, ty};
+use millrace_protocol::{AttachTarget, Command, CommandEvent, command::Callee as WireCallee, ty};
 
 use crate::{registry::Registry, trouble::Trouble};
 
@@ -46,7 +46,6 @@ pub(crate) fn effect(event: &mut CommandEvent, caller: &Caller<'_>) -> Result<Co
 
 fn decide(command: Command, raw: &Bytes, caller: &Caller<'_>) -> Result<CommandEffect, Refused> {
     let slice = |part: &Bytes| Slice::of(part, raw).ok_or((codes::RT0006, "part of another message".to_owned()));
-    let not_yet = || refused("not supported yet");
     Ok(match command {
         Command::Output { result: Completion::Success(value) } => {
             CommandEffect::Output { value: Some(slice(&value)?), failure: None }
@@ -103,18 +102,80 @@ fn decide(command: Command, raw: &Bytes, caller: &Caller<'_>) -> Result<CommandE
                 result_completion: None,
             }))
         }
-        Command::GetPromise { .. } | Command::PeekPromise { .. } | Command::CompletePromise { .. } => {
-            if caller.target.kind == HandlerKind::Plain {
-                return refused("only workflows have promises");
-            }
-            return not_yet();
+        Command::GetPromise { key, cid } => {
+            has_promises(caller)?;
+            CommandEffect::GetPromise { key, completion: cid }
         }
-        Command::SendSignal { .. }
-        | Command::AttachInvocation { .. }
-        | Command::GetInvocationOutput { .. }
-        | Command::CompleteAwakeable { .. } => return not_yet(),
-        _ => return not_yet(),
+        Command::PeekPromise { key, cid } => {
+            has_promises(caller)?;
+            CommandEffect::PeekPromise { key, completion: cid }
+        }
+        Command::CompletePromise { key, result, cid } => {
+            has_promises(caller)?;
+            CommandEffect::CompletePromise { key, result, completion: cid }
+        }
+        Command::SendSignal { target, signal, result } => {
+            // A cancellation says nothing but that it is one.
+            let cancels = signal == NotificationId::Signal(SIGNAL_CANCEL);
+            let result = if cancels { NotificationResult::Void } else { result };
+            CommandEffect::SendSignal { target, signal, result }
+        }
+        Command::CompleteAwakeable { id, result } => match id {
+            Some(AwakeableId { invocation, signal }) if signal >= SIGNAL_AWAKEABLE_FIRST => CommandEffect::SendSignal {
+                target: invocation,
+                signal: NotificationId::Signal(signal),
+                result: result.into(),
+            },
+            Some(_) => return refused("the id names a signal that is no awakeable"),
+            None => return refused("the id is one of an older protocol, in which nobody waits any more"),
+        },
+        Command::AttachInvocation { target, cid } => {
+            CommandEffect::Attach { target: attached(target, caller.registry)?, completion: cid }
+        }
+        Command::GetInvocationOutput { target, cid } => {
+            CommandEffect::GetOutput { target: attached(target, caller.registry)?, completion: cid }
+        }
+        _ => return refused("not supported"),
     })
+}
+
+fn has_promises(caller: &Caller<'_>) -> Result<(), Refused> {
+    let Target { service, handler, kind, .. } = caller.target;
+    // What a shared handler is of only the metadata tells, if they still know it.
+    let workflow = match kind {
+        HandlerKind::Workflow => true,
+        HandlerKind::Shared => caller.registry.handler(service, handler).is_none_or(|info| info.of_workflow),
+        HandlerKind::Plain | HandlerKind::Exclusive => false,
+    };
+    if workflow { Ok(()) } else { refused("only workflows have promises") }
+}
+
+/// The invocation that is meant: every name has one id, so nothing is looked up.
+fn attached(target: AttachTarget, registry: &dyn Registry) -> Result<InvocationId, Refused> {
+    match target {
+        AttachTarget::Invocation(id) => Ok(id),
+        AttachTarget::Workflow { workflow, key, scope } => {
+            unscoped(scope.is_some())?;
+            Ok(key::workflow_invocation(&workflow, &key, ""))
+        }
+        AttachTarget::Idempotent { service, key, handler, idempotency_key, scope } => {
+            unscoped(scope.is_some())?;
+            if idempotency_key.is_empty() {
+                return refused("the idempotency key is empty");
+            }
+            // Not every SDK says that there is no key by leaving it out, or the other way round.
+            let key = match registry.handler(&service, &handler).map(|info| info.kind.is_keyed()) {
+                Some(true) => Some(key.unwrap_or_default()),
+                Some(false) => None,
+                None => key,
+            };
+            Ok(key::idempotent_invocation(&service, key.as_deref(), &handler, &idempotency_key, ""))
+        }
+    }
+}
+
+fn unscoped(scoped: bool) -> Result<(), Refused> {
+    if scoped { Err((codes::RT0024, "scopes and limit keys are not supported".to_owned())) } else { Ok(()) }
 }
 
 fn reads_state(target: &Target) -> Result<(), Refused> {
@@ -137,9 +198,7 @@ fn call(
     caller: &Caller<'_>,
 ) -> Result<NewInvocation, Refused> {
     let WireCallee { service, handler, key, headers, idempotency_key, scope, limit_key, .. } = callee;
-    if scope.is_some() || limit_key.is_some() {
-        return refused("scopes and limit keys are not supported");
-    }
+    unscoped(scope.is_some() || limit_key.is_some())?;
     if idempotency_key.as_ref().is_some_and(|key| key.is_empty()) {
         return refused("the idempotency key is empty");
     }
@@ -166,13 +225,14 @@ fn call(
             InvocationId { key: partition_key, unique: caller.env.random_unique() }
         }
     };
+    let retention = info.retention(idempotency_key.is_some());
     Ok(NewInvocation {
         id,
         source: Source::Caller { id: caller.id, target: caller.target.clone(), completion },
         created_at: caller.now,
         execute_at,
-        completion_retention: info.completion_retention(idempotency_key.is_some()),
-        journal_retention: info.journal_retention,
+        completion_retention: retention.completion,
+        journal_retention: retention.journal,
         idempotency_key,
         random_seed: caller.env.random(),
         traceparent: caller.traceparent.cloned(),

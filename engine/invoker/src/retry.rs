@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use millrace_model::{TimestampMs, command::Decision, journal::Failure};
+use millrace_model::{TimestampMs, codes, command::Decision, journal::Failure};
 
 use crate::{
-    registry::{OnMaxAttempts, RetryPolicy},
+    registry::{OnFailure, OnMaxAttempts, RetryPolicy},
     trouble::{Trouble, Wish},
 };
 
@@ -36,6 +36,42 @@ pub fn decide(policy: &RetryPolicy, failed: u32, trouble: &Trouble, now: Timesta
     }
 }
 
+/// The same for a record whose subscription has a policy of its own.
+///
+/// * The number of attempts counts only for failures that are the record's: while a deployment is down, or not there,
+///   nothing is given up.
+/// * What the handler itself wants (another attempt after a delay, an operator) is done as ever.
+pub fn decide_for_record(
+    policy: &RetryPolicy,
+    wanted: OnFailure,
+    failed: u32,
+    trouble: &Trouble,
+    now: TimestampMs,
+    random: u64,
+) -> Decision {
+    let endless = RetryPolicy { max_attempts: None, ..*policy };
+    let counted = match wanted {
+        OnFailure::Retry => &endless,
+        OnFailure::Settle(_) if is_outside(trouble) => &endless,
+        OnFailure::Settle(_) => policy,
+    };
+    let used_up = counted.max_attempts.is_some_and(|max| failed.saturating_add(1) >= max);
+    match (wanted, decide(counted, failed, trouble, now, random)) {
+        (OnFailure::Settle(policy), Decision::Fail(failure)) => Decision::Settle { failure, policy },
+        (OnFailure::Settle(policy), Decision::Pause) if used_up && trouble.wish != Wish::Pause => {
+            Decision::Settle { failure: failure(trouble), policy }
+        }
+        (_, decision) => decision,
+    }
+}
+
+/// The fault is not the record's: nobody was there to handle it.
+fn is_outside(trouble: &Trouble) -> bool {
+    let outside =
+        [codes::RT0010, codes::RT0011, codes::RT0013, codes::RT0014, codes::RT0015, codes::RT0023, codes::ENG0001];
+    outside.iter().any(|code| code.id == trouble.code.id)
+}
+
 /// The delay behind failed attempt `attempt`, counted from 1, without jitter.
 fn interval(policy: &RetryPolicy, attempt: u32) -> Duration {
     let steps = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
@@ -55,7 +91,7 @@ fn failure(trouble: &Trouble) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use millrace_model::codes;
+    use millrace_model::source::FailurePolicy;
 
     use super::*;
 
@@ -123,5 +159,23 @@ mod tests {
         let more = policy(Some(9), OnMaxAttempts::Kill);
         assert_eq!(delay(&more, 0, Wish::SlowDown(two_seconds), u64::MAX), 2000);
         assert!(matches!(decide(&more, 0, &trouble(Wish::Fail), NOW, 0), Decision::Fail(_)));
+    }
+
+    #[test]
+    fn a_record_is_given_up_only_for_what_is_its_own_fault() {
+        let one = policy(Some(1), OnMaxAttempts::Pause);
+        let park = || OnFailure::Settle(FailurePolicy::Park);
+        let check = |wanted, trouble: Trouble| decide_for_record(&one, wanted, 0, &trouble, NOW, 0);
+        let own = |wish| Trouble { wish, status: 477, ..Trouble::new(codes::RT0007, "boom") };
+        let failure = Failure { code: 477, message: "boom".into(), metadata: Vec::new() };
+        let settled = Decision::Settle { failure: failure.clone(), policy: FailurePolicy::Park };
+        assert_eq!(check(park(), own(Wish::None)), settled);
+        assert_eq!(check(park(), own(Wish::Fail)), settled);
+        assert_eq!(check(park(), own(Wish::Pause)), Decision::Pause);
+        for code in [codes::RT0010, codes::RT0011] {
+            assert!(matches!(check(park(), Trouble::new(code, "down")), Decision::RetryAt(_)));
+        }
+        assert!(matches!(check(OnFailure::Retry, own(Wish::None)), Decision::RetryAt(_)));
+        assert_eq!(check(OnFailure::Retry, own(Wish::Fail)), Decision::Fail(failure));
     }
 }

@@ -14,10 +14,14 @@ use crate::{
     attempt,
     budget::Budget,
     config::{ClientConfig, InvokerConfig},
+    exchange::Functions,
+    health::Health,
+    identity::Identity,
     metrics::Metrics,
     pool::Pool,
     registry::Registry,
     slots::Slots,
+    throttle::Throttle,
     transport::TransportError,
 };
 
@@ -63,8 +67,16 @@ pub(crate) struct Shared<P> {
     pub(crate) slots: Slots,
     pub(crate) budget: Budget,
     pub(crate) metrics: Metrics,
+    pub(crate) health: Health,
+    /// How often attempts start.
+    pub(crate) starts: Option<Throttle>,
+    /// How often handlers do something.
+    pub(crate) actions: Option<Throttle>,
     /// Headers of every request.
     pub(crate) headers: HeaderMap,
+    /// Signs every request.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) functions: Arc<Functions>,
     /// Attempts that are over and whose answers are still read to their ends.
     pub(crate) draining: AtomicUsize,
 }
@@ -103,16 +115,33 @@ impl<P: Proposals> HttpInvoker<P> {
             slots: Slots::new(config.concurrent_invocations_limit),
             budget: Budget::new(config.memory_limit),
             metrics: Metrics::new(),
-            headers: fixed_headers(cluster_name.as_deref())?,
+            health: Health::default(),
+            starts: Throttle::new(&config.invocation_throttling),
+            actions: Throttle::new(&config.action_throttling),
+            headers: fixed_headers(&client, cluster_name.as_deref())?,
+            identity: identity(&client)?,
+            functions: Arc::new(Functions::new(&client, runtime.clone())),
             draining: AtomicUsize::new(0),
             config,
         };
+        if let (Some(identity), Some(path)) = (&shared.identity, &client.request_identity_private_key_pem_file) {
+            tracing::info!(kid = identity.key_id(), path = %path.display(), "requests to services are signed");
+        }
         Ok(Self { shared: Arc::new(shared), runtime })
     }
 }
 
-/// Headers of every request.
-pub(crate) fn fixed_headers(cluster_name: Option<&str>) -> Result<HeaderMap, TransportError> {
+/// What requests are signed with, if they are.
+pub(crate) fn identity(client: &ClientConfig) -> Result<Option<Identity>, TransportError> {
+    let path = client.request_identity_private_key_pem_file.as_deref();
+    Ok(path.map(Identity::load).transpose()?)
+}
+
+/// Headers of every request: those that an operator set, or the name of the cluster.
+pub(crate) fn fixed_headers(client: &ClientConfig, cluster_name: Option<&str>) -> Result<HeaderMap, TransportError> {
+    if let Some(headers) = &client.additional_request_headers {
+        return Ok(headers.0.clone());
+    }
     let mut headers = HeaderMap::new();
     if let Some(name) = cluster_name {
         let value = HeaderValue::from_str(name)

@@ -2,6 +2,8 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use crate::{exchange::LambdaError, identity::IdentityError};
+
 /// No answer, or only a part of one. Cheap to clone: many attempts share one failed connection.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -37,6 +39,12 @@ pub enum TransportError {
     /// Of the HTTP/1.1 connection.
     #[error("HTTP/1.1")]
     H1(#[source] Arc<hyper::Error>),
+    /// A function could not be called, or did not answer.
+    #[error(transparent)]
+    Lambda(#[from] LambdaError),
+    /// The key that requests are signed with cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The request cannot be written.
     #[error("bad request: {0}")]
     Request(String),
@@ -54,6 +62,7 @@ impl TransportError {
                 !refused && !too_late && !self.looks_like_http1()
             }
             Self::H1(_) => true,
+            Self::Lambda(error) => error.may_have_run(),
             _ => false,
         }
     }

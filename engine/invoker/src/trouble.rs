@@ -115,6 +115,9 @@ impl From<VersionError> for Trouble {
 
 impl From<TransportError> for Trouble {
     fn from(error: TransportError) -> Self {
+        if let TransportError::Lambda(error) = error {
+            return error.into();
+        }
         let counts = error.request_may_have_run();
         let message = match error.looks_like_http1() {
             true => "the endpoint seems to speak HTTP/1.1 only: register it again, with use_http_11".to_owned(),

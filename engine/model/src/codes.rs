@@ -137,8 +137,8 @@ codes! {
     META0014: Invalid, No;
     /// Bidirectional streaming over a transport that cannot.
     META0015: Invalid, No;
-    /// An in-place update changes the protocol range.
-    META0016: Conflict, No;
+    /// An in-place update with something that is not similar enough.
+    META0016: Invalid, No;
     /// Two deployments share the address that is to be overwritten.
     META0017: Conflict, No;
     /// A limit on the number or size of metadata objects is reached.
@@ -201,6 +201,8 @@ codes! {
     RT0019: Exhausted, Unknown;
     /// The endpoint asked to slow down.
     RT0023: Unavailable, No;
+    /// Scopes and limit keys, which this server does not have.
+    RT0024: Invalid, No;
     /// Too much work is waiting.
     ENG0001: Exhausted, No;
     /// The outcome is not known.

@@ -1,14 +1,17 @@
 //! What an attempt waits for (`spec/service-protocol.md` sections 4.4 and 6.1).
 //!
 //! The flat sets of versions 5 and 6 and the tree of version 7 become one [`AwaitTree`]. It lies in two flat lists:
-//! parents stand before their children, the leaves and the children of one node stand together. So neither decoding,
-//! nor resolving, nor dropping recurses, however deep the handler nested.
+//! parents stand before their children, the leaves and the children of one node stand together. So neither decoding nor
+//! dropping recurses, however deep the handler nested. What is stored of it, and resolves it, is
+//! [`millrace_model::awaiting`].
 
 use std::{collections::VecDeque, ops::Range};
 
+pub use millrace_model::awaiting::Combinator;
 use millrace_model::{
     Text,
-    journal::{Awaiting, NotificationId},
+    awaiting::{AwaitNode, Awaiting},
+    journal::NotificationId,
 };
 use prost::DecodeError;
 
@@ -23,59 +26,19 @@ pub const AWAIT_DEPTH_MAX: usize = 1000;
 /// Leaves and nodes together. As many take as much memory as a message of default size.
 pub const AWAIT_ITEMS_MAX: usize = 1 << 20;
 
-/// When a node counts as done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Combinator {
-    /// A child is complete; what that means only the SDK can tell. Also for combinators we do not know.
-    Unknown,
-    /// A child is complete.
-    FirstCompleted,
-    /// All children are complete.
-    AllCompleted,
-    /// A child succeeded, or all failed.
-    FirstSucceededOrAllFailed,
-    /// All children succeeded, or one failed.
-    AllSucceededOrFirstFailed,
-}
-
-impl Combinator {
-    fn from_number(number: u64) -> Self {
-        match number {
-            1 => Self::FirstCompleted,
-            2 => Self::AllCompleted,
-            3 => Self::FirstSucceededOrAllFailed,
-            4 => Self::AllSucceededOrFirstFailed,
-            // Waking on any child is right for every combinator, if sometimes too early.
-            _ => Self::Unknown,
-        }
+/// Waking on any child is right for every combinator that is not known, if sometimes too early.
+fn combinator(number: u64) -> Combinator {
+    match number {
+        1 => Combinator::FirstCompleted,
+        2 => Combinator::AllCompleted,
+        3 => Combinator::FirstSucceededOrAllFailed,
+        4 => Combinator::AllSucceededOrFirstFailed,
+        _ => Combinator::Unknown,
     }
 }
 
-/// A stored notification, as far as waiting is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrived {
-    /// Place in the journal; decides which child was first.
-    pub position: u64,
-    /// Its result is a failure.
-    pub failed: bool,
-}
-
-/// Whether an attempt has something to go on with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resolution {
-    Pending,
-    Success,
-    Failure,
-    /// Done, in a way that only the SDK can tell.
-    Undecidable,
-}
-
-impl Resolution {
-    /// The next attempt should start.
-    pub fn wakes(self) -> bool {
-        self != Resolution::Pending
-    }
-}
+/// Leaves and nodes of a tree that is stored as such. The row that holds it is written anew with each leaf that comes.
+const STORED_ITEMS_MAX: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Node {
@@ -131,7 +94,10 @@ impl AwaitTree {
         &self.leaves
     }
 
-    /// The leaves as they are stored, each once.
+    /// The tree as it is stored: each leaf once, and how they are combined where that matters.
+    ///
+    /// A tree that any leaf resolves, or one that is too large to be kept up to date leaf by leaf, is stored as its
+    /// leaves alone: any of them wakes.
     pub fn to_awaiting(&self) -> Awaiting {
         let mut awaiting = Awaiting::default();
         for leaf in &self.leaves {
@@ -144,86 +110,33 @@ impl AwaitTree {
         once(&mut awaiting.completions);
         once(&mut awaiting.signals);
         once(&mut awaiting.names);
+        let any = |node: &Node| matches!(node.combinator, Combinator::Unknown | Combinator::FirstCompleted);
+        if !self.nodes.iter().all(any) && self.nodes.len() + self.leaves.len() <= STORED_ITEMS_MAX {
+            awaiting.tree = self.nodes.iter().map(|node| self.stored(node, &awaiting)).collect();
+        }
         awaiting
     }
 
-    /// Judges the tree by what is in the journal. `arrived` is asked once for each leaf.
-    pub fn resolve(&self, mut arrived: impl FnMut(&NotificationId) -> Option<Arrived>) -> Resolution {
-        let leaves: Vec<Option<Done>> = self
-            .leaves
-            .iter()
-            .map(|id| {
-                arrived(id).map(|Arrived { position, failed }| Done {
-                    position,
-                    resolution: if failed { Resolution::Failure } else { Resolution::Success },
-                })
-            })
-            .collect();
-        let mut nodes: Vec<Option<Done>> = vec![None; self.nodes.len()];
-        // Children stand behind their parents.
-        for (i, node) in self.nodes.iter().enumerate().rev() {
-            let children = leaves[range(&node.leaves)].iter().chain(&nodes[range(&node.children)]);
-            match judge(node.combinator, children) {
-                Judgement::Done(done) => nodes[i] = Some(done),
-                Judgement::Pending => {}
-                Judgement::Ask => return Resolution::Undecidable,
-            }
-        }
-        nodes[0].map_or(Resolution::Pending, |done| done.resolution)
-    }
-}
-
-/// A completed leaf or node; `resolution` is never `Pending`.
-#[derive(Clone, Copy)]
-struct Done {
-    position: u64,
-    resolution: Resolution,
-}
-
-enum Judgement {
-    Pending,
-    Done(Done),
-    /// The outcome of the whole hangs on one that only the SDK knows: let it look.
-    Ask,
-}
-
-fn judge<'a>(combinator: Combinator, children: impl Iterator<Item = &'a Option<Done>>) -> Judgement {
-    let (mut first, mut last, mut pending) = (None::<Done>, None::<Done>, false);
-    let mut first_of = [None::<Done>; 2];
-    for child in children {
-        let Some(done) = *child else {
-            pending = true;
-            continue;
+    fn stored(&self, node: &Node, awaiting: &Awaiting) -> AwaitNode {
+        let place = |leaf: &NotificationId| {
+            let (offset, at) = match leaf {
+                NotificationId::Completion(id) => (0, awaiting.completions.binary_search(id)),
+                NotificationId::Signal(index) => (awaiting.completions.len(), awaiting.signals.binary_search(index)),
+                NotificationId::Named(name) => {
+                    (awaiting.completions.len() + awaiting.signals.len(), awaiting.names.binary_search(name))
+                }
+            };
+            index(offset + at.expect("every leaf is in its list"))
         };
-        let earlier =
-            |than: Option<Done>| if than.is_none_or(|t| done.position < t.position) { Some(done) } else { than };
-        first = earlier(first);
-        if last.is_none_or(|l| done.position >= l.position) {
-            last = Some(done);
-        }
-        match done.resolution {
-            Resolution::Success => first_of[0] = earlier(first_of[0]),
-            Resolution::Failure => first_of[1] = earlier(first_of[1]),
-            Resolution::Undecidable if decides_by_outcome(combinator) => return Judgement::Ask,
-            _ => {}
+        let mut leaves: Vec<u32> = self.leaves[range(&node.leaves)].iter().map(place).collect();
+        once(&mut leaves);
+        AwaitNode {
+            combinator: node.combinator,
+            leaves,
+            children: node.children.start,
+            children_end: node.children.end,
         }
     }
-    let all = |resolution| match last {
-        Some(last) if !pending => Some(Done { position: last.position, resolution }),
-        _ => None,
-    };
-    let done = match combinator {
-        Combinator::Unknown => first.map(|done| Done { resolution: Resolution::Undecidable, ..done }),
-        Combinator::FirstCompleted => first,
-        Combinator::AllCompleted => all(Resolution::Success),
-        Combinator::FirstSucceededOrAllFailed => first_of[0].or_else(|| all(Resolution::Failure)),
-        Combinator::AllSucceededOrFirstFailed => first_of[1].or_else(|| all(Resolution::Success)),
-    };
-    done.map_or(Judgement::Pending, Judgement::Done)
-}
-
-fn decides_by_outcome(combinator: Combinator) -> bool {
-    matches!(combinator, Combinator::FirstSucceededOrAllFailed | Combinator::AllSucceededOrFirstFailed)
 }
 
 fn range(range: &Range<u32>) -> Range<usize> {
@@ -284,7 +197,7 @@ impl<'a> Builder<'a> {
                     self.open.push_back((field.bytes()?, level + 1));
                 }
                 5 => match field {
-                    Field::Varint(number) => combinator = Combinator::from_number(number),
+                    Field::Varint(number) => combinator = self::combinator(number),
                     _ => return Err(malformed("combinator").into()),
                 },
                 _ => {}

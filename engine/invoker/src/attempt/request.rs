@@ -12,6 +12,7 @@ use millrace_protocol::{Mode, ProtocolVersion};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
+    identity::Identity,
     registry::{AttemptPolicy, DeploymentInfo, Registry},
     trouble::{Trouble, Wish},
 };
@@ -69,7 +70,7 @@ pub(super) fn head(
 ) -> Result<Request<()>, Trouble> {
     let bad = |what: &str| Trouble::new(codes::RT0010, format!("the request has no valid {what}")).before_user_code();
     let target = &invocation.target;
-    let uri = choice.deployment.address.invoke(&target.service, &target.handler).map_err(|_| bad("path"))?;
+    let uri = choice.deployment.endpoint.invoke(&target.service, &target.handler).map_err(|_| bad("path"))?;
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
@@ -99,6 +100,14 @@ pub(super) fn head(
     Ok(request)
 }
 
+/// Proves that the request is ours, behind all its other headers.
+pub(super) fn sign(request: &mut Request<()>, identity: &Identity, invocation: &Invocation, now: TimestampMs) {
+    let target = &invocation.target;
+    let path = format!("/invoke/{}/{}", target.service, target.handler);
+    let key = target.kind.is_keyed().then_some(&*target.key);
+    identity.sign(request.headers_mut(), &path, key, now);
+}
+
 /// Judges the answer's head.
 pub(super) fn check(head: &Parts, version: ProtocolVersion, now: TimestampMs) -> Result<(), Trouble> {
     if head.status.is_success() {
@@ -120,8 +129,14 @@ pub(super) fn check(head: &Parts, version: ProtocolVersion, now: TimestampMs) ->
             Trouble { wish, ..answered(codes::RT0023, "").before_user_code() }
         }
         StatusCode::NOT_FOUND => answered(codes::RT0010, ": it does not serve this handler").before_user_code(),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => answered(codes::RT0010, "").before_user_code(),
-        _ => answered(codes::RT0010, ""),
+        StatusCode::UNAUTHORIZED => {
+            let what = ": it takes only requests with credentials (additional_headers of its deployment), or signed with \
+                a key that it knows (request-identity-private-key-pem-file)";
+            answered(codes::RT0010, what).before_user_code()
+        }
+        StatusCode::FORBIDDEN => answered(codes::RT0010, "").before_user_code(),
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => answered(codes::RT0010, ""),
+        _ => answered(codes::RT0006, ""),
     })
 }
 
@@ -178,10 +193,10 @@ mod tests {
             (503, codes::RT0023, false),
             (502, codes::RT0010, true),
             (504, codes::RT0010, true),
-            (500, codes::RT0010, true),
+            (500, codes::RT0006, true),
             (404, codes::RT0010, false),
             (401, codes::RT0010, false),
-            (302, codes::RT0010, true),
+            (302, codes::RT0006, true),
         ] {
             assert_eq!(refused(status, &[]), (code, counts, Wish::None), "{status}");
         }

@@ -31,9 +31,11 @@ use tokio::{
 use super::{ENTRY_BYTES, entry_bytes, fed::Fed, request};
 use crate::{
     exchange::Exchange,
+    health::Health,
     metrics::Metrics,
     plan::{Plan, Who},
-    registry::AttemptPolicy,
+    registry::{AttemptPolicy, DeploymentInfo},
+    throttle::Throttle,
     transport::TransportError,
     trouble::Trouble,
 };
@@ -63,6 +65,8 @@ pub(super) enum Step {
     Aborted,
     /// The endpoint did not take the request, and nothing of it is lost: try again on another connection.
     Refused(TransportError),
+    /// The endpoint took the request, it seems, and did not answer.
+    Unanswered(TransportError),
     /// The endpoint holds more of a message than there is memory for.
     Memory(usize),
 }
@@ -108,6 +112,10 @@ pub(super) struct Surroundings<'a> {
     pub(super) who: Who<'a>,
     pub(super) policy: &'a AttemptPolicy,
     pub(super) metrics: &'a Metrics,
+    pub(super) health: &'a Health,
+    pub(super) deployment: &'a DeploymentInfo,
+    /// How often handlers may do something.
+    pub(super) actions: Option<&'a Throttle>,
     pub(super) size_warning: usize,
     /// A longer journal could not be replayed within the node's memory.
     pub(super) journal_max: usize,
@@ -139,6 +147,10 @@ pub(super) struct Stream<'a> {
     last_active: Instant,
     last_received: Instant,
     held_since: Option<Instant>,
+    /// Nothing is read before this.
+    throttled: Option<Instant>,
+    /// When to look whether a handler that waited for answers now waits for something that takes long.
+    idle_look: Option<Instant>,
     /// Bytes of a message that is not whole yet.
     incomplete: usize,
     /// Bytes received since the last sign of life.
@@ -187,6 +199,8 @@ impl<'a> Stream<'a> {
             last_active: now,
             last_received: now,
             held_since: None,
+            throttled: None,
+            idle_look: None,
             incomplete: 0,
             progress: 0,
             memory,
@@ -300,9 +314,10 @@ impl<'a> Stream<'a> {
                 Poll::Ready(Err(error)) if error.is_stale_connection() && self.fed.end() == self.snapshot => {
                     return Err(Step::Refused(error));
                 }
-                Poll::Ready(Err(error)) => return Err(Step::Failed(error.into())),
+                Poll::Ready(Err(error)) => return Err(Step::Unanswered(error)),
                 Poll::Ready(Ok(head)) => {
                     self.head = true;
+                    self.around.health.answered(self.around.deployment);
                     if self.request != Request::Replaying {
                         self.journal = Vec::new();
                     }
@@ -314,6 +329,9 @@ impl<'a> Stream<'a> {
         }
         let mut now = None;
         while !self.plan.is_over() {
+            if self.throttled.is_some() {
+                return if self.plan.is_urgent() { Err(Step::Propose) } else { self.after_read(now) };
+            }
             // An endpoint that floods us must not keep a thread to itself.
             let data = match coop::poll_proceed(cx) {
                 Poll::Ready(turn) => self.exchange.poll_data(cx).map(|data| {
@@ -350,11 +368,13 @@ impl<'a> Stream<'a> {
         self.session.on_bytes(data);
         self.progress += length;
         let seen = self.fed.settled();
+        let mut actions = 0;
         let mut alive = self.progress >= PROGRESS_BYTES;
         while let Some(event) = self.session.next_event().map_err(|error| Step::Failed(error.into()))? {
             // What is left is less than what came last.
             self.incomplete = length;
             alive = true;
+            actions += u32::from(matches!(event, Event::Command(_) | Event::RunProposal { .. }));
             self.warn_of_size(&event);
             self.grow_journal(&event).map_err(Step::Failed)?;
             self.plan.on_event(event, seen, now, &self.around.who).map_err(Step::Failed)?;
@@ -364,10 +384,24 @@ impl<'a> Stream<'a> {
             self.progress = 0;
             self.active();
         }
+        self.throttle(actions);
         if self.incomplete > self.memory {
             return Err(Step::Memory(self.incomplete));
         }
         if self.plan.is_full() { Err(Step::Propose) } else { Ok(()) }
+    }
+
+    /// What the handler did was more than its part: nothing more is read before that time has passed. That is our
+    /// silence, not its own.
+    fn throttle(&mut self, actions: u32) {
+        let Some(throttle) = self.around.actions.filter(|_| actions > 0) else { return };
+        let now = Instant::now();
+        let until = throttle.take(actions, now);
+        if until > now {
+            self.throttled = Some(until);
+            self.last_active = until;
+            self.last_received = until;
+        }
     }
 
     /// `now`: something was received.
@@ -480,6 +514,9 @@ impl<'a> Stream<'a> {
         } else if self.held_since.is_none() {
             self.held_since = Some(Instant::now());
         }
+        if self.plan.take_look() {
+            self.idle_look = Some(Instant::now() + LINGER);
+        }
         loop {
             let deadline = self.deadline();
             if self.timer.deadline() > deadline {
@@ -497,6 +534,19 @@ impl<'a> Stream<'a> {
             if self.held_since.is_some_and(|since| now >= since + LINGER) {
                 return Err(Step::Propose);
             }
+            if self.throttled.is_some_and(|until| now >= until) {
+                self.throttled = None;
+                // Reads on.
+                cx.waker().wake_by_ref();
+                continue;
+            }
+            if self.idle_look.take_if(|at| now >= *at).is_some() {
+                if self.plan.may_suspend(self.around.who.env.now()) {
+                    self.end();
+                    self.poll_write(cx);
+                }
+                continue;
+            }
             if self.request != Request::Open {
                 return Err(Step::Failed(self.timed_out()));
             }
@@ -506,15 +556,17 @@ impl<'a> Stream<'a> {
     }
 
     fn deadline(&self) -> Instant {
+        let held = self.held_since.map(|since| since + LINGER);
+        [held, self.throttled, self.idle_look].into_iter().flatten().fold(self.silent_at(), Instant::min)
+    }
+
+    /// When whoever is silent was so for too long.
+    fn silent_at(&self) -> Instant {
         let policy = self.around.policy;
-        let silence = match self.request {
+        match self.request {
             Request::Open => after(self.last_active, policy.inactivity_timeout),
             Request::Replaying | Request::Ending => after(self.last_active, policy.abort_timeout),
             Request::Ended => after(self.last_received, policy.abort_timeout),
-        };
-        match self.held_since {
-            Some(since) => silence.min(since + LINGER),
-            None => silence,
         }
     }
 

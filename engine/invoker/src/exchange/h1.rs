@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -21,6 +22,8 @@ use crate::{pool::Upstream, transport::TransportError};
 pub(crate) struct H1Lease {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) sender: SendRequest<RequestBody>,
+    /// Behind it, it is not used again.
+    pub(crate) expires: Instant,
 }
 
 impl std::fmt::Debug for H1Lease {
@@ -42,7 +45,7 @@ pub(crate) struct H1Exchange {
 impl H1Exchange {
     pub(super) fn start(mut lease: H1Lease, head: Request<()>, end: bool) -> Result<Self, TransportError> {
         let (writer, body) = body(end);
-        let head = origin_form(head)?;
+        let head = if lease.upstream.is_proxied() { absolute_form(head) } else { origin_form(head)? };
         let response = lease.sender.send_request(head.map(|()| body));
         Ok(Self { writer, head: Some(Box::pin(response)), body: None, lease: Some(lease) })
     }
@@ -86,6 +89,12 @@ impl H1Exchange {
     }
 
     pub(super) fn reset(self) {}
+}
+
+/// A proxy has to be told where a request goes (RFC 9112, section 3.2.2). The host header is added by hyper.
+fn absolute_form(mut head: Request<()>) -> Request<()> {
+    *head.version_mut() = http::Version::HTTP_11;
+    head
 }
 
 /// HTTP/1.1 has the authority in a header of its own.

@@ -5,13 +5,12 @@ use std::{
     pin::pin,
     sync::Weak,
     task::Poll,
-    time::Duration,
 };
 
 use h2::Ping;
 use tokio::time::{Instant, sleep};
 
-use super::Upstream;
+use super::{Upstream, spread};
 use crate::{
     config::KeepAlive,
     connect::{H1Connection, H2Connection},
@@ -21,8 +20,7 @@ use crate::{
 pub(super) async fn h2(mut connection: H2Connection, id: u64, upstream: Weak<Upstream>, keep_alive: KeepAlive) {
     let mut pings = connection.ping_pong().expect("taken once");
     // Spread, so that connections opened together do not ping together.
-    let spread = Duration::from_micros(u64::from(id as u32).wrapping_mul(0x9e37_79b9) % 1_000_000);
-    let interval = keep_alive.interval.mul_f64(1.0 + 0.2 * spread.as_secs_f64());
+    let interval = keep_alive.interval.mul_f64(1.0 + 0.2 * spread(id));
     let mut timer = pin!(sleep(interval));
     let mut waiting = false;
     let ended = poll_fn(|cx| {
@@ -54,7 +52,7 @@ pub(super) async fn h2(mut connection: H2Connection, id: u64, upstream: Weak<Ups
         tracing::debug!(error, "connection ended");
     }
     if let Some(upstream) = upstream.upgrade() {
-        upstream.retire(id);
+        upstream.h2_closed(id);
     }
     // Behind that: its streams end with it, and may ask for another connection at once.
     drop(connection);

@@ -10,7 +10,7 @@ use millrace_model::{
 use millrace_protocol::AttachTarget;
 
 use super::*;
-use crate::registry::{AttemptPolicy, DeploymentInfo, HandlerInfo};
+use crate::registry::{AttemptPolicy, DeploymentInfo, HandlerInfo, Retention};
 
 const NOW: TimestampMs = TimestampMs(1_000_000);
 
@@ -29,9 +29,13 @@ impl Registry for Handlers {
             ("Object", "h") => HandlerKind::Exclusive,
             ("Object", "shared") => HandlerKind::Shared,
             ("Flow", "run") => HandlerKind::Workflow,
+            ("Flow", "shared") | ("Me", "in flow" | "in object") => HandlerKind::Shared,
             _ => return None,
         };
-        Some(HandlerInfo { kind, workflow_retention: 3, idempotency_retention: 2, journal_retention: 1 })
+        let completion = if kind == HandlerKind::Workflow { 3 } else { 1 };
+        let idempotent_retention = Retention { completion: 2, journal: 1 };
+        let of_workflow = service == "Flow" || service == "Me" && handler == "in flow";
+        Some(HandlerInfo { kind, of_workflow, retention: Retention { completion, journal: 1 }, idempotent_retention })
     }
     fn policy(&self, _: &str, _: &str) -> AttemptPolicy {
         AttemptPolicy::default()
@@ -53,8 +57,21 @@ fn check(kind: HandlerKind, command: Command) -> Result<CommandEffect, Trouble> 
     check_ack(kind, command, false)
 }
 
+fn check_in(kind: HandlerKind, handler: &'static str, command: Command) -> Result<CommandEffect, Trouble> {
+    check_all(kind, handler, command, false)
+}
+
 fn check_ack(kind: HandlerKind, command: Command, ack_requested: bool) -> Result<CommandEffect, Trouble> {
-    let target = Target { service: "Me".into(), handler: "h".into(), key: "".into(), kind };
+    check_all(kind, "h", command, ack_requested)
+}
+
+fn check_all(
+    kind: HandlerKind,
+    handler: &'static str,
+    command: Command,
+    ack_requested: bool,
+) -> Result<CommandEffect, Trouble> {
+    let target = Target { service: "Me".into(), handler: handler.into(), key: "".into(), kind };
     let caller = Caller {
         id: InvocationId { key: PartitionKey(9), unique: 9 },
         target: &target,
@@ -151,7 +168,7 @@ fn a_call_is_resolved() {
         matches!(&new.source, Source::Caller { completion: Some(2), target, .. } if target.service.as_str() == "Me")
     );
     assert_eq!((new.created_at, new.execute_at, new.value.len()), (NOW, None, 0));
-    assert_eq!((new.completion_retention, new.journal_retention), (0, 1));
+    assert_eq!((new.completion_retention, new.journal_retention), (1, 1));
     assert_eq!((&new.headers, new.traceparent.as_deref()), (&wire.headers, Some("00-1")));
 }
 
@@ -195,8 +212,8 @@ fn bad_calls_fail_the_attempt() {
         ("RT0018", callee("Object", "nothing", "k")),
         ("RT0017", callee("Plain", "h", "k")),
         ("RT0017", WireCallee { idempotency_key: Some("".into()), ..base() }),
-        ("RT0017", WireCallee { scope: Some("s".into()), ..base() }),
-        ("RT0017", WireCallee { limit_key: Some("l".into()), ..base() }),
+        ("RT0024", WireCallee { scope: Some("s".into()), ..base() }),
+        ("RT0024", WireCallee { limit_key: Some("l".into()), ..base() }),
     ] {
         assert_eq!(refused(HandlerKind::Plain, call(callee.clone())), code, "{callee:?}");
     }
@@ -205,21 +222,102 @@ fn bad_calls_fail_the_attempt() {
 }
 
 #[test]
-fn what_comes_later_says_so() {
-    let id = InvocationId { key: PartitionKey(1), unique: 1 };
-    let (key, cid) = (Text::constant("p"), 1);
-    let result = || Completion::Success(Bytes::new());
-    for command in [
-        Command::GetPromise { key: key.clone(), cid },
-        Command::PeekPromise { key: key.clone(), cid },
-        Command::CompletePromise { key, result: result(), cid },
-        Command::SendSignal { target: id, signal: NotificationId::Signal(1), result: NotificationResult::Void },
-        Command::AttachInvocation { target: AttachTarget::Invocation(id), cid },
-        Command::GetInvocationOutput { target: AttachTarget::Invocation(id), cid },
-        Command::CompleteAwakeable { id: None, result: result() },
-    ] {
-        let trouble = check(HandlerKind::Workflow, command).unwrap_err();
-        assert_eq!(trouble.code.id, "RT0017");
-        assert!(trouble.details.message.ends_with("not supported yet"), "{}", trouble.details.message);
+fn promises_are_those_of_workflows() {
+    let commands = || {
+        let (key, cid, completion) = (Text::constant("p"), 1, 1);
+        let result =
+            Completion::Failure(Failure { code: 1, message: "m".into(), metadata: vec![("a".into(), "b".into())] });
+        [
+            (Command::GetPromise { key: key.clone(), cid }, CommandEffect::GetPromise { key: key.clone(), completion }),
+            (
+                Command::PeekPromise { key: key.clone(), cid },
+                CommandEffect::PeekPromise { key: key.clone(), completion },
+            ),
+            (
+                Command::CompletePromise { key: key.clone(), result: result.clone(), cid },
+                CommandEffect::CompletePromise { key, result, completion },
+            ),
+        ]
+    };
+    let shared = |handler| check_in(HandlerKind::Shared, handler, Command::GetPromise { key: "p".into(), cid: 1 });
+    for (command, effect) in commands() {
+        assert_eq!(check(HandlerKind::Workflow, command.clone()), Ok(effect.clone()));
+        assert_eq!(check_in(HandlerKind::Shared, "in flow", command.clone()), Ok(effect));
+        for kind in [HandlerKind::Plain, HandlerKind::Exclusive] {
+            assert_eq!(refused(kind, command.clone()), "RT0017");
+        }
     }
+    assert_eq!(shared("in object").unwrap_err().code.id, "RT0017");
+    assert!(shared("not known any more").is_ok());
+}
+
+const OTHER: InvocationId = InvocationId { key: PartitionKey(1), unique: 1 };
+
+#[test]
+fn signals_and_awakeables_go_to_whom_they_name() {
+    let value = || NotificationResult::Value(Bytes::from_static(b"v"));
+    let sent = |signal, result| CommandEffect::SendSignal { target: OTHER, signal, result };
+    let named = || NotificationId::Named("n".into());
+    for (command, expected) in [
+        (Command::SendSignal { target: OTHER, signal: named(), result: value() }, sent(named(), value())),
+        (
+            Command::SendSignal { target: OTHER, signal: NotificationId::Signal(1), result: value() },
+            sent(NotificationId::Signal(1), NotificationResult::Void),
+        ),
+        (
+            Command::CompleteAwakeable {
+                id: Some(AwakeableId { invocation: OTHER, signal: 17 }),
+                result: Completion::Success(Bytes::from_static(b"v")),
+            },
+            sent(NotificationId::Signal(17), value()),
+        ),
+    ] {
+        assert_eq!(check(HandlerKind::Plain, command), Ok(expected));
+    }
+    // Nobody cancels by completing an awakeable, and nobody waits for one of an older protocol.
+    for id in
+        [Some(AwakeableId { invocation: OTHER, signal: 1 }), Some(AwakeableId { invocation: OTHER, signal: 16 }), None]
+    {
+        let command = Command::CompleteAwakeable { id, result: Completion::Success(Bytes::new()) };
+        assert_eq!(refused(HandlerKind::Plain, command), "RT0017");
+    }
+}
+
+#[test]
+fn whoever_is_attached_to_has_the_id_that_calls_compute() {
+    let attach = |target: AttachTarget| {
+        let found = check(HandlerKind::Plain, Command::GetInvocationOutput { target: target.clone(), cid: 1 });
+        match check(HandlerKind::Plain, Command::AttachInvocation { target, cid: 1 }) {
+            Ok(CommandEffect::Attach { target, completion: 1 }) => {
+                assert_eq!(found, Ok(CommandEffect::GetOutput { target, completion: 1 }));
+                Ok(target)
+            }
+            other => Err(other.unwrap_err().code.id),
+        }
+    };
+    let idempotent =
+        |service: &'static str, key: Option<&'static str>, handler: &'static str| AttachTarget::Idempotent {
+            service: service.into(),
+            key: key.map(Text::from),
+            handler: handler.into(),
+            idempotency_key: "i".into(),
+            scope: None,
+        };
+    let id = |service, key, handler| key::idempotent_invocation(service, key, handler, "i", "");
+    let flow = |scope| AttachTarget::Workflow { workflow: "Flow".into(), key: "k".into(), scope };
+    for (target, expected) in [
+        (AttachTarget::Invocation(OTHER), Ok(OTHER)),
+        (flow(None), Ok(key::workflow_invocation("Flow", "k", ""))),
+        (flow(Some("s".into())), Err("RT0024")),
+        (idempotent("Plain", None, "h"), Ok(id("Plain", None, "h"))),
+        (idempotent("Plain", Some(""), "h"), Ok(id("Plain", None, "h"))),
+        (idempotent("Object", Some("k"), "h"), Ok(id("Object", Some("k"), "h"))),
+        (idempotent("Object", None, "h"), Ok(id("Object", Some(""), "h"))),
+        (idempotent("Gone", Some("k"), "h"), Ok(id("Gone", Some("k"), "h"))),
+    ] {
+        assert_eq!(attach(target.clone()), expected, "{target:?}");
+    }
+    let AttachTarget::Idempotent { service, key, handler, .. } = idempotent("Plain", None, "h") else { panic!() };
+    let empty = AttachTarget::Idempotent { service, key, handler, idempotency_key: "".into(), scope: None };
+    assert_eq!(attach(empty), Err("RT0017"));
 }

@@ -48,15 +48,13 @@ pub enum DiscoveryError {
 }
 
 impl DiscoveryError {
-    /// Its published code; several of these have none.
+    /// Its published code; what is a manifest, and asks for what cannot be, has none.
     pub fn code(&self) -> Option<Code> {
         match self {
-            Self::ContentType { .. } | Self::TooLarge { .. } | Self::ProtocolMode | Self::ProtocolRange => {
-                Some(codes::META0013)
-            }
             Self::Version(_) => Some(codes::META0012),
             Self::ReservedName { .. } => Some(codes::META0005),
-            _ => None,
+            Self::HandlerKind { .. } | Self::OptionNotAllowed { .. } => None,
+            _ => Some(codes::META0013),
         }
     }
 

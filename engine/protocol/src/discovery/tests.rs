@@ -123,7 +123,7 @@ fn the_head_is_checked() {
     for value in [json!(null), json!("BIDI"), json!("bidi_stream")] {
         check(&with("protocolMode", value), ("protocolMode", Some("META0013"), 500));
     }
-    check(&with("protocolMode", json!(1)), ("does not parse", None, 500));
+    check(&with("protocolMode", json!(1)), ("does not parse", Some("META0013"), 500));
     for value in [json!(null), json!(0), json!(-1), json!(2147483648i64), json!(8)] {
         check(&with("minProtocolVersion", value), ("minProtocolVersion", Some("META0013"), 500));
     }
@@ -135,8 +135,8 @@ fn the_head_is_checked() {
     foreign["minProtocolVersion"] = json!(8);
     foreign["maxProtocolVersion"] = json!(9);
     check(&foreign, ("speaks service protocol 8 to 9", Some("META0012"), 500));
-    check(&with("services", json!(null)), ("does not parse", None, 500));
-    check(&with("services", json!([[]])), ("does not parse", None, 500));
+    check(&with("services", json!(null)), ("does not parse", Some("META0013"), 500));
+    check(&with("services", json!([[]])), ("does not parse", Some("META0013"), 500));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn names_are_checked() {
     }
     let long = "a".repeat(NAME_BYTES_MAX + 1);
     for name in ["", "_", "__a", "1a", ".a", "-a", "a/b", "a b", "ä", "a\n", "a\0", &long] {
-        check(&service(name), ("not a name of a service", None, 500));
+        check(&service(name), ("not a name of a service", Some("META0013"), 500));
     }
     for name in ["restate", "RestateX", "RESTATE.a", "openapi", "OpenAPI"] {
         check(&service(name), ("reserved", Some("META0005"), 400));
@@ -157,7 +157,7 @@ fn names_are_checked() {
         assert!(parse(&handler(name)).is_ok(), "{name}");
     }
     for name in ["", "_", "a.b", "a-b", "1", &long] {
-        check(&handler(name), ("not a name of a handler", None, 500));
+        check(&handler(name), ("not a name of a handler", Some("META0013"), 500));
     }
 }
 
@@ -184,8 +184,8 @@ fn kinds_go_by_the_table() {
             None => check(&manifest, ("cannot have a handler of type", None, 400)),
         }
     }
-    check(&with_handler("SERVICE", json!({"name": "h", "ty": "shared"})), ("does not parse", None, 500));
-    check(&with_handler("OBJECT", json!({"name": "h"})), ("does not parse", None, 500));
+    check(&with_handler("SERVICE", json!({"name": "h", "ty": "shared"})), ("does not parse", Some("META0013"), 500));
+    check(&with_handler("OBJECT", json!({"name": "h"})), ("does not parse", Some("META0013"), 500));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn options_stand_where_they_mean_something() {
     check(&with_handler("WORKFLOW", idempotency), ("idempotencyRetention", None, 400));
     for factor in [json!(0), json!(-1)] {
         let handler = json!({"name": "h", "retryPolicyExponentiationFactor": factor});
-        check(&with_handler("SERVICE", handler), ("retryPolicyExponentiationFactor", None, 500));
+        check(&with_handler("SERVICE", handler), ("retryPolicyExponentiationFactor", Some("META0013"), 500));
     }
     for (option, value) in [
         ("inactivityTimeout", json!(-1)),
@@ -207,7 +207,7 @@ fn options_stand_where_they_mean_something() {
         ("metadata", json!({"a": 1})),
         ("enableLazyState", json!("yes")),
     ] {
-        check(&with_handler("SERVICE", json!({"name": "h", option: value})), ("does not parse", None, 500));
+        check(&with_handler("SERVICE", json!({"name": "h", option: value})), ("does not parse", Some("META0013"), 500));
     }
     let forever = json!({"name": "h", "abortTimeout": u64::MAX, "retryPolicyMaxAttempts": u64::MAX});
     let options = parse(&with_handler("SERVICE", forever)).unwrap().services[0].handlers[0].options.clone();
@@ -219,11 +219,11 @@ fn content_types_are_media_types() {
     for content_type in ["json", "", "a/b\r\nx: y", "*/json"] {
         for part in ["input", "output"] {
             let handler = json!({"name": "h", part: {"contentType": content_type}});
-            check(&with_handler("SERVICE", handler), ("is not a media type", None, 500));
+            check(&with_handler("SERVICE", handler), ("is not a media type", Some("META0013"), 500));
         }
     }
     let output = json!({"name": "h", "output": {"contentType": "text/plain; charset=\u{1}"}});
-    check(&with_handler("SERVICE", output), ("is not a media type", None, 500));
+    check(&with_handler("SERVICE", output), ("is not a media type", Some("META0013"), 500));
     let output = json!({"name": "h", "output": {"contentType": "text/plain; charset=utf-8"}});
     let manifest = parse(&with_handler("SERVICE", output)).unwrap();
     assert_eq!(manifest.services[0].handlers[0].output.content_type(false), Some("text/plain; charset=utf-8"));
@@ -234,14 +234,14 @@ fn hostile_manifests_are_refused() {
     let services =
         |n: usize| (0..n).map(|i| json!({"name": format!("S{i}"), "ty": "SERVICE", "handlers": []})).collect();
     assert!(parse(&with_services(Value::Array(services(SERVICES_MAX)))).is_ok());
-    check(&with_services(Value::Array(services(SERVICES_MAX + 1))), ("more than 1000 services", None, 500));
+    check(&with_services(Value::Array(services(SERVICES_MAX + 1))), ("more than 1000 services", Some("META0013"), 500));
     let handlers: Vec<_> = (0..=HANDLERS_MAX).map(|i| json!({"name": format!("h{i}")})).collect();
     let many = with_services(json!([{"name": "S", "ty": "SERVICE", "handlers": handlers}]));
-    check(&many, ("more than 1000 handlers", None, 500));
+    check(&many, ("more than 1000 handlers", Some("META0013"), 500));
     let twice = json!({"name": "S", "ty": "SERVICE", "handlers": []});
-    check(&with_services(json!([twice, twice])), ("twice", None, 500));
+    check(&with_services(json!([twice, twice])), ("twice", Some("META0013"), 500));
     let twice = with_services(json!([{"name": "S", "ty": "SERVICE", "handlers": [{"name": "h"}, {"name": "h"}]}]));
-    check(&twice, ("S/h is there twice", None, 500));
+    check(&twice, ("S/h is there twice", Some("META0013"), 500));
 
     let deep = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(matches!(Manifest::parse(deep.as_bytes()), Err(DiscoveryError::Json(_))));

@@ -155,48 +155,48 @@ fn size_is_bounded() {
 }
 
 /// `done` are completion ids in the order of arrival; negative ones failed.
-fn check(future: &Future, done: &[i32], expected: Resolution) {
-    let resolution = tree(future).resolve(|id| {
-        let Completion(cid) = id else { return None };
-        let position = done.iter().position(|done| done.unsigned_abs() == *cid)?;
-        Some(Arrived { position: position as u64, failed: done[position] < 0 })
-    });
-    assert_eq!(resolution, expected, "{future:?} {done:?}");
+fn check(future: &Future, done: &[i32], expected: bool) {
+    let mut awaiting = tree(future).to_awaiting();
+    for (index, cid) in done.iter().enumerate() {
+        if let Some(leaf) = awaiting.leaf(&Completion(cid.unsigned_abs())) {
+            awaiting.arrive(leaf, index as u32, *cid < 0);
+        }
+    }
+    assert_eq!(awaiting.is_done(), expected, "{future:?} {done:?}");
 }
 
 #[test]
-fn trees_resolve_as_the_table_says() {
-    use Resolution::*;
+fn stored_trees_resolve_as_the_table_says() {
     for combinator in 0..=5 {
-        check(&node(combinator, vec![leaf(1), leaf(2)]), &[], Pending);
+        check(&node(combinator, vec![leaf(1), leaf(2)]), &[], false);
     }
     let two = |combinator| node(combinator, vec![]).with(1).with(2);
-    check(&two(0), &[2], Undecidable);
-    check(&two(9), &[2], Undecidable);
-    check(&two(1), &[2, -1], Success);
-    check(&two(1), &[-1, 2], Failure);
-    check(&two(2), &[-1], Pending);
-    check(&two(2), &[-1, -2], Success);
-    check(&two(3), &[-1], Pending);
-    check(&two(3), &[-1, 2], Success);
-    check(&two(3), &[-1, -2], Failure);
-    check(&two(4), &[1], Pending);
-    check(&two(4), &[1, -2], Failure);
-    check(&two(4), &[1, 2], Success);
+    for combinator in [0, 1, 9] {
+        check(&two(combinator), &[2], true);
+        check(&two(combinator), &[-1], true);
+    }
+    check(&two(2), &[-1], false);
+    check(&two(2), &[-1, -2], true);
+    check(&two(3), &[-1], false);
+    check(&two(3), &[-1, 2], true);
+    check(&two(3), &[-1, -2], true);
+    check(&two(4), &[1], false);
+    check(&two(4), &[1, -2], true);
+    check(&two(4), &[1, 2], true);
 
-    // First of (all of 1 and 2) and (all of 3 and 4): who is complete first wins.
+    // First of (all of 1 and 2) and (all of 3 and 4).
     let race = node(1, vec![two(4), node(4, vec![]).with(3).with(4)]);
-    check(&race, &[1, 3], Pending);
-    check(&race, &[1, 3, 4, -2], Success);
-    check(&race, &[1, -2, 3, 4], Failure);
+    check(&race, &[1, 3], false);
+    check(&race, &[1, 3, 4], true);
+    check(&race, &[1, -2], true);
 
     // An undecidable child of 3 or 4 wakes the whole; below others it does not.
     let all = |combinator| node(combinator, vec![leaf(1).unknown(), leaf(2)]);
-    check(&all(3), &[1], Undecidable);
-    check(&all(4), &[1], Undecidable);
-    check(&all(2), &[1], Pending);
-    check(&all(2), &[1, 2], Success);
-    check(&node(2, vec![all(4), leaf(9)]), &[1], Undecidable);
+    check(&all(3), &[1], true);
+    check(&all(4), &[1], true);
+    check(&all(2), &[1], false);
+    check(&all(2), &[1, 2], true);
+    check(&node(2, vec![all(4), leaf(9)]), &[1], true);
 }
 
 impl Future {
@@ -205,27 +205,32 @@ impl Future {
     }
 }
 
+/// Whether the tree is done without anything, and with everything that it names.
+fn extremes(tree: &AwaitTree, failed: bool) -> [bool; 2] {
+    let mut awaiting = tree.to_awaiting();
+    let nothing = awaiting.is_done();
+    for (index, id) in tree.leaves().iter().enumerate() {
+        awaiting.arrive(awaiting.leaf(id).unwrap(), index as u32, failed);
+    }
+    [nothing, awaiting.is_done()]
+}
+
 proptest! {
     #[test]
     fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(tree) = AwaitTree::from_suspension(SUSPENSION, &bytes) {
             prop_assert!(!tree.leaves().is_empty());
-            let all = tree.resolve(|_| Some(Arrived { position: 0, failed: false }));
-            prop_assert!(all.wakes());
+            prop_assert_eq!(extremes(&tree, false), [false, true]);
         }
         let _ = AwaitTree::from_future(AWAITING_ON, &bytes);
     }
 
-    /// Waking on any leaf never comes later than resolving the tree.
     #[test]
-    fn a_tree_without_arrivals_is_pending(shape in proptest::collection::vec((0u32..6, 1u32..9), 1..30)) {
+    fn a_tree_waits_for_something_and_not_for_ever(shape in proptest::collection::vec((0u32..6, 1u32..9), 1..30)) {
         let mut future = leaf(1);
         for (combinator, cid) in shape {
             future = node(combinator, vec![future]).with(cid);
         }
-        let tree = tree(&future);
-        prop_assert_eq!(tree.resolve(|_| None), Resolution::Pending);
-        let all = tree.resolve(|_| Some(Arrived { position: 3, failed: true }));
-        prop_assert!(all.wakes());
+        prop_assert_eq!(extremes(&tree(&future), true), [false, true]);
     }
 }

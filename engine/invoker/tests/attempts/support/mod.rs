@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use millrace_invoker::{
     Address, AttemptPolicy, ClientConfig, DeploymentInfo, HandlerInfo, HttpInvoker, InvokerConfig, InvokerParts,
-    OnMaxAttempts, Registry, RetryPolicy, TransportError, Wire,
+    OnMaxAttempts, Registry, Retention, RetryPolicy, TransportError, Wire,
 };
 use millrace_model::{
     DeploymentId, Env, TimestampMs,
@@ -123,14 +123,15 @@ impl Setup {
     pub fn try_start(self) -> Result<Node, TransportError> {
         let deployment = DeploymentInfo {
             id: DEPLOYMENT,
-            address: Address::parse(&self.uri, self.wire).unwrap(),
+            endpoint: Address::parse(&self.uri, self.wire).unwrap().into(),
             mode: self.mode,
             min_version: 5,
             max_version: self.max_version,
             headers: self.headers,
         };
+        let kept = |completion| Retention { completion, journal: 1 };
         let handler =
-            |kind| HandlerInfo { kind, workflow_retention: 3, idempotency_retention: 2, journal_retention: 1 };
+            |kind| HandlerInfo { kind, of_workflow: false, retention: kept(1), idempotent_retention: kept(2) };
         let registry = TestRegistry {
             deployment: self.registered.then(|| Arc::new(deployment)),
             handlers: BTreeMap::from([
