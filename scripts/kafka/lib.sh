@@ -61,7 +61,7 @@ answers() {
   reply=$($limit head -c 40 <&9 | od -An -v -tx1 | tr -d ' \n')
   exec 9<&-
   brokers=${reply:16:8}
-  [ "$brokers" = 00000001 ] || return 1
+  [ -n "$brokers" ] && [ "$brokers" != 00000000 ] || return 1
   host=$((16#${reply:32:4}))
   controller=${reply:$(((12 + 4 + 2 + host + 4 + 2) * 2)):8}
   [ -n "$controller" ] && [ "$controller" != ffffffff ]

@@ -2,11 +2,14 @@
 //!
 //! One broker for all tests of this binary; those that stop theirs start one of their own.
 
+mod brokers;
 mod exactly_once;
 mod failures;
 mod isolation;
+mod metrics;
 mod offsets;
 mod records;
+mod security;
 mod sinks;
 mod topics;
 mod trouble;

@@ -144,3 +144,40 @@ async fn a_group_with_members_is_not_adopted_until_they_have_left() {
     tokio::task::spawn_blocking(move || drop(member)).await.unwrap();
     settled(&scene.server, "Events", &numbers("k", 0..5)).await;
 }
+
+/// Kafka is away when the subscription is deleted, and the server is killed before it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_offsets_of_a_deleted_subscription_survive_a_crash() {
+    let kafka = tokio::task::block_in_place(Kafka::start);
+    let service = Service::start("rust");
+    let mut server = Server::start(ServerOptions::kafka(kafka.bootstrap())).await;
+    server.allow("subscription is held up");
+    server.allow("kafka client");
+    server.register(&service).await;
+    let topic = kafka.topic("buried", 2).await;
+    let events = turns(4, 5, |key| Some((key % 2) as i32));
+    let group = support::unique("group");
+    let options = [EARLIEST, ("group.id", group.as_str())];
+    let id = server.subscribe(&topic, "Events/on", &options).await;
+    produce(&kafka.producer().await, &topic, &events).await;
+    settled(&server, "Events", &events).await;
+    tokio::task::block_in_place(|| kafka.stop("TERM"));
+    server.unsubscribe(&id).await;
+    // Its heir waits for it.
+    let heir = server.subscribe(&topic, "Gate/on", &options).await;
+    server.crash().await;
+    let gone = server.admin.get(&format!("/subscriptions/{id}")).await.unwrap();
+    assert_eq!(gone.status, 404);
+    tokio::task::block_in_place(|| kafka.start_again());
+    eventually(PATIENCE, "its offsets are written", async || {
+        let committed = kafka.committed(&group, &topic, 2).await?;
+        ensure!(committed == [Some(10), Some(10)], "{committed:?}");
+        Ok(())
+    })
+    .await;
+    let more: Vec<_> = (0..3).map(|seq| Event::at(0, "more", seq)).collect();
+    produce(&kafka.producer().await, &topic, &more).await;
+    settled(&server, "Gate", &more).await;
+    let shown = server.subscription(&heir).await.unwrap();
+    assert_eq!(count(&shown, "records"), 3, "it goes on exactly there: {shown:#}");
+}

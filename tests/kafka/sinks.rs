@@ -91,3 +91,60 @@ async fn a_subscription_that_cannot_work_is_refused_and_every_fault_named() {
     let listed = scene.server.admin.get("/subscriptions").await.unwrap().json().unwrap();
     assert_eq!(listed["subscriptions"], json!([]));
 }
+
+/// A record starts a workflow for its key, a second one of the key none; other handlers of the workflow take records too.
+#[tokio::test]
+async fn a_record_runs_a_workflow_once_and_another_moves_it_on() {
+    let scene = Scene::new().await;
+    let (starts, gates) = (scene.kafka.topic("starts", 2).await, scene.kafka.topic("gates", 2).await);
+    let run = scene.server.subscribe(&starts, "Blocker/run", &[EARLIEST]).await;
+    let resolve = scene.server.subscribe(&gates, "Blocker/resolve", &[EARLIEST]).await;
+    let value = |text: &str| serde_json::to_string(text).unwrap();
+    let records: Vec<_> = (0..3).flat_map(|n| ["a", "b"].map(|key| (Some(key), value(&format!("{key}{n}"))))).collect();
+    scene.kafka.produce(values(&starts, &records)).await;
+    scene.server.until_subscription(&run, "six are taken", |shown| count(shown, "records") == 6).await;
+    for key in ["a", "b"] {
+        eventually(PATIENCE, "it runs", async || {
+            let stage = scene.server.query(&format!("Blocker/{key}/stage")).await?;
+            ensure!(stage == "waiting", "{stage}");
+            Ok(())
+        })
+        .await;
+    }
+    let gate: Vec<_> = ["a", "b"].map(|key| (Some(key), value("go"))).into();
+    scene.kafka.produce(values(&gates, &gate)).await;
+    for key in ["a", "b"] {
+        let done = scene.server.query(&format!("Blocker/{key}/awaitDone")).await.unwrap();
+        assert_eq!(done, format!("{key}0 go"), "the first record made it run");
+    }
+    for id in [&run, &resolve] {
+        let done = |shown: &Value| {
+            shown["status"]["budget"]["ready_records"] == 0 && shown["status"]["budget"]["held_records"] == 0
+        };
+        let shown = scene.server.until_subscription(id, "all are settled", done).await;
+        assert_eq!(shown["status"]["outcomes"]["failed"], 0, "{shown:#}");
+    }
+}
+
+/// A client costs about six threads and a connection to every broker.
+#[tokio::test]
+async fn subscriptions_of_one_cluster_share_their_clients() {
+    let scene = Scene::new().await;
+    let mut topics = Vec::new();
+    for _ in 0..12 {
+        topics.push(scene.kafka.topic("shared-client", 1).await);
+    }
+    let events = [Event::at(0, "k", 0)];
+    let producer = scene.kafka.producer().await;
+    let mut threads = Vec::new();
+    for topic in &topics {
+        let id = scene.server.subscribe(topic, "Events/on", &[EARLIEST]).await;
+        produce(&producer, topic, &events).await;
+        scene.server.until_subscription(&id, "it reads", |shown| count(shown, "records") == 1).await;
+        threads.push(scene.server.threads());
+    }
+    let (first, last) = (threads[0], threads[11]);
+    eprintln!("threads with 1 to 12 subscriptions: {threads:?}, memory {} MiB", scene.server.rss() >> 20);
+    // Blocking calls have threads for a while.
+    assert!(last < first + 24, "{threads:?}");
+}

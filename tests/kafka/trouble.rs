@@ -14,7 +14,26 @@ async fn a_topic_that_is_missing_is_shown_and_read_once_it_is_there() {
     let events = turns(4, 5, |key| Some((key % 2) as i32));
     produce(&scene.kafka.producer().await, &topic, &events).await;
     settled(&scene.server, "Events", &events).await;
-    scene.server.until_subscription(&id, "it runs", |shown| state(shown) == "running").await;
+    let shown = scene.server.until_subscription(&id, "it runs", |shown| state(shown) == "running").await;
+    assert!(shown["status"]["last_error"].is_null(), "it is over: {shown:#}");
+}
+
+/// What was wrong is told with a time like every other time of the API.
+#[tokio::test]
+async fn troubles_and_rejections_are_told_with_times_as_everywhere() {
+    let scene = Scene::new().await;
+    scene.server.allow("subscription is held up");
+    scene.server.allow("kafka client");
+    scene.server.allow("records were rejected");
+    let topic = scene.kafka.topic("times", 1).await;
+    let id = scene.server.subscribe(&topic, "Events/on", &[EARLIEST]).await;
+    scene.kafka.produce([OutRecord { topic: &topic, value: Some(b"{}"), ..OutRecord::default() }]).await;
+    let shown = scene.server.until_subscription(&id, "one is rejected", |shown| count(shown, "rejected") == 1).await;
+    let is_time = |at: &Value| at.as_str().is_some_and(|at| at.contains('T') && at.ends_with('Z'));
+    assert!(is_time(&shown["status"]["rejected_examples"][0]["at"]), "{shown:#}");
+    let id = scene.server.subscribe(&support::unique("nowhere"), "Events/on", &[EARLIEST]).await;
+    let shown = scene.server.until_subscription(&id, "it is missing", |shown| code(shown) == "SUB0003").await;
+    assert!(is_time(&shown["status"]["last_error"]["at"]), "{shown:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

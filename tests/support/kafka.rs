@@ -21,9 +21,13 @@ use super::wait::{PATIENCE, eventually};
 const IN_FLIGHT_MAX: usize = 5000;
 
 fn script(name: &str, dir: &Path, args: &[&str], bootstrap: Option<&str>) {
+    script_with(name, dir, args, bootstrap, &[]);
+}
+
+fn script_with(name: &str, dir: &Path, args: &[&str], bootstrap: Option<&str>, env: &[(&str, &str)]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka").join(name);
     let mut command = Command::new(path);
-    command.arg(dir).args(args).env("KAFKA_OWNER", std::process::id().to_string());
+    command.arg(dir).args(args).env("KAFKA_OWNER", std::process::id().to_string()).envs(env.iter().copied());
     match bootstrap {
         Some(bootstrap) => command.env("KAFKA_BOOTSTRAP", bootstrap),
         None => command.env_remove("KAFKA_BOOTSTRAP"),
@@ -63,8 +67,43 @@ impl Kafka {
 
     /// One of the test's own, which it may stop. Blocks some seconds.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with listeners for TLS and logins, see `scripts/kafka/start.sh`.
+    pub fn start_secured() -> Self {
+        Self::start_with(&[("KAFKA_SECURED", "1")])
+    }
+
+    /// Three brokers of one cluster, started at the same time. Every topic has three replicas, of which two must have a
+    /// record before it is acknowledged. Blocks some seconds.
+    pub fn start_three() -> [Self; 3] {
+        let voters: Vec<_> = (1..=3).map(|node| format!("{node}@127.0.0.1:{}", super::free_port())).collect();
+        let voters = voters.join(",");
+        let id = format!("{:022}", std::process::id());
+        let settings = "default.replication.factor=3\nmin.insync.replicas=2\noffsets.topic.replication.factor=3\n\
+            transaction.state.log.replication.factor=3\nnum.partitions=1\n";
+        std::thread::scope(|scope| {
+            let starting = [1, 2, 3].map(|node: u32| {
+                let (voters, id) = (voters.as_str(), id.as_str());
+                scope.spawn(move || {
+                    let node = node.to_string();
+                    let env = [
+                        ("KAFKA_NODE", node.as_str()),
+                        ("KAFKA_VOTERS", voters),
+                        ("KAFKA_CLUSTER_ID", id),
+                        ("KAFKA_SETTINGS", settings),
+                    ];
+                    Self::start_with(&env)
+                })
+            });
+            starting.map(|starting| starting.join().expect("a broker starts"))
+        })
+    }
+
+    fn start_with(env: &[(&str, &str)]) -> Self {
         let dir = tempfile::Builder::new().prefix("millrace-kafka-").tempdir().expect("a temporary folder").keep();
-        script("start.sh", &dir, &[], None);
+        script_with("start.sh", &dir, &[], None, env);
         let bootstrap = std::fs::read_to_string(dir.join("bootstrap")).expect("written by start.sh");
         Self { dir, bootstrap: bootstrap.trim().to_owned(), is_own: true }
     }
@@ -72,6 +111,17 @@ impl Kafka {
     /// `host:port`.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// `host:port` of a listener of [`Kafka::start_secured`], such as `SASL_SSL`.
+    pub fn secured(&self, protocol: &str) -> String {
+        let file = self.dir.join(format!("bootstrap.{protocol}"));
+        std::fs::read_to_string(file).expect("written by start.sh").trim().to_owned()
+    }
+
+    /// Who signed the certificate of such a broker.
+    pub fn ca(&self) -> PathBuf {
+        self.dir.join("ca.pem")
     }
 
     /// `signal`: `TERM` or `KILL`. Its data stays.
