@@ -18,6 +18,8 @@ pub struct Endpoint {
     pub min_protocol_version: u32,
     /// Service protocol.
     pub max_protocol_version: u32,
+    /// It takes and gives bodies compressed with zstd. Of functions only.
+    pub zstd: bool,
     /// `name/version`, for display.
     pub sdk_version: Option<String>,
     /// With revision 0: registration gives them out.
@@ -35,6 +37,7 @@ impl Endpoint {
             },
             min_protocol_version: manifest.min_protocol_version,
             max_protocol_version: manifest.max_protocol_version,
+            zstd: manifest.lambda_zstd,
             sdk_version,
             services: manifest.services.into_iter().map(service).collect(),
         }

@@ -39,7 +39,9 @@ pub use apply::{Applied, State};
 pub use error::{ChangeError, OpenError};
 pub use handle::{Decision, HeldBack, Metadata, MetadataTask, OpenOptions};
 pub use log::{MetaLog, MetaPosition};
-pub use object::{Deployment, HttpVersion, KafkaCluster, Object, ObjectRef, Properties, ProtocolMode, Subscription};
+pub use object::{
+    Deployment, Function, HttpVersion, KafkaCluster, Object, ObjectRef, Properties, ProtocolMode, Subscription,
+};
 pub use options::SubscriptionOptions;
 pub use record::{Body, Change, Create, Item, Record};
 pub use schema::{Handler, Schema, Service};

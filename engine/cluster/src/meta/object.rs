@@ -88,6 +88,17 @@ pub enum ProtocolMode {
     RequestResponse,
 }
 
+/// How a function of AWS Lambda is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Function {
+    /// The role to call it as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assume_role_arn: Option<String>,
+    /// It takes and gives bodies compressed with zstd, as it announced.
+    pub zstd: bool,
+}
+
 /// A registered endpoint and what it announced.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -95,8 +106,11 @@ pub struct Deployment {
     /// Stays when it is registered again by force.
     #[serde(with = "text::display")]
     pub id: DeploymentId,
-    /// Absolute, normalised.
+    /// Absolute, normalised; of a function its qualified ARN.
     pub uri: String,
+    /// It is a function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<Function>,
     /// How to speak to it.
     pub http_version: HttpVersion,
     /// How it streams.

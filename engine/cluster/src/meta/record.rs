@@ -189,6 +189,7 @@ mod tests {
         let deployment = Deployment {
             id: DeploymentId(5),
             uri: "http://127.0.0.1:9080/".into(),
+            function: None,
             http_version: HttpVersion::Http2,
             mode: ProtocolMode::BidiStream,
             additional_headers: [("x-token", "t")].into_iter().collect(),

@@ -9,7 +9,7 @@ use millrace_model::{
 
 use super::{
     discovered::Endpoint,
-    object::{Deployment, Object, ObjectRef, Properties, Revisions},
+    object::{Deployment, Function, Object, ObjectRef, Properties, Revisions},
     record::{Change, Item},
     schema::Schema,
     service::ServiceSchema,
@@ -18,12 +18,12 @@ use super::{
 /// Deployments that a cluster keeps. Every registration of a new address makes one.
 pub const DEPLOYMENTS_MAX: usize = 10_000;
 
-/// Whether what is there may be overwritten or changed in ways that break callers.
+/// Whether a new revision of a service may break its callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breaking {
-    /// A service keeps its type.
+    /// A service keeps its type and its handlers.
     Refused,
-    /// A service may become another type.
+    /// A service may become another type and lose handlers.
     Allowed,
 }
 
@@ -32,8 +32,10 @@ pub enum Breaking {
 pub struct Registration {
     /// If it is a new one.
     pub new_id: DeploymentId,
-    /// Absolute, normalised.
+    /// Absolute, normalised; of a function its qualified ARN.
     pub uri: String,
+    /// It is a function.
+    pub function: Option<Function>,
     /// Sent with every request.
     pub additional_headers: Properties,
     /// Free-form.
@@ -62,11 +64,36 @@ pub enum RegisterError {
     /// A name that belongs to the server.
     #[error("cannot insert/modify service '{0}' as it contains a reserved name")]
     ReservedName(String),
+    /// What is registered stays as it is.
+    #[error(
+        "the deployment {id} is registered with the uri '{uri}' already, and deployments are immutable: register new \
+         code with another uri, or use 'force' to overwrite it"
+    )]
+    Known {
+        /// Which.
+        id: DeploymentId,
+        /// Its address.
+        uri: String,
+    },
     /// A service of another type.
     #[error(
         "detected a new service revision for '{0}' changing the service type from previous revision. Service type cannot be changed across revisions."
     )]
     TypeChanged(String),
+    /// A service that lost a handler.
+    #[error(
+        "detected a new service revision for '{service}' removing the handler '{handler}' of the previous revision. \
+         A revision contains at least the handlers of the previous one, unless 'breaking' or 'force' is set."
+    )]
+    HandlerRemoved {
+        /// Its name.
+        service: String,
+        /// What it had.
+        handler: String,
+    },
+    /// An update in place with something else.
+    #[error("the endpoint is not similar enough to the deployment that is to be updated: {0}")]
+    Unlike(Unlike),
     /// An update in place with another range.
     #[error(
         "the endpoint speaks protocol versions {found_min} to {found_max}, the deployment was registered with {min} to {max}"
@@ -92,13 +119,29 @@ pub enum RegisterError {
     TooMany,
 }
 
+/// What an update in place may not lose.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unlike {
+    /// A service is missing.
+    #[error("the service '{0}' is missing")]
+    Service(String),
+    /// A service is of another type.
+    #[error("the service '{0}' has another type")]
+    Type(String),
+    /// A handler is missing.
+    #[error("the service '{0}' lacks the handler '{1}'")]
+    Handler(String, String),
+}
+
 impl RegisterError {
     /// Its code; not found has none.
     pub fn code(&self) -> Option<Code> {
         match self {
+            Self::Known { .. } => Some(codes::META0004),
             Self::ReservedName(_) => Some(codes::META0005),
-            Self::TypeChanged(_) => Some(codes::META0006),
-            Self::ProtocolRange { .. } => Some(codes::META0016),
+            Self::TypeChanged(_) | Self::HandlerRemoved { .. } => Some(codes::META0006),
+            Self::Unlike(_) | Self::ProtocolRange { .. } => Some(codes::META0016),
             Self::SharedUri(..) => Some(codes::META0017),
             Self::NotFound(_) => None,
             Self::TooMany => Some(codes::META0018),
@@ -139,6 +182,7 @@ pub fn register(
     let deployment = Deployment {
         id: first.map_or(registration.new_id, |first| first.id),
         uri: registration.uri.clone(),
+        function: registration.function.clone().map(|function| Function { zstd: endpoint.zstd, ..function }),
         http_version: endpoint.http_version,
         mode: endpoint.mode,
         additional_headers: registration.additional_headers.clone(),
@@ -165,17 +209,49 @@ fn revise(
         if is_reserved(&service.name) {
             return Err(RegisterError::ReservedName(service.name.clone()));
         }
-        let latest = schema.service(&service.name);
-        if breaking == Breaking::Refused && latest.is_some_and(|latest| latest.ty != service.ty) {
-            return Err(RegisterError::TypeChanged(service.name.clone()));
+        if breaking == Breaking::Refused
+            && let Some(latest) = schema.service(&service.name)
+        {
+            if latest.ty != service.ty {
+                return Err(RegisterError::TypeChanged(service.name.clone()));
+            }
+            if let Some(handler) = lost_handler(latest.stored(), service) {
+                return Err(RegisterError::HandlerRemoved {
+                    service: service.name.clone(),
+                    handler: handler.to_owned(),
+                });
+            }
         }
-        let given_out = schema.state().revisions.get(&service.name).map_or(0, |slot| slot.value.last);
-        let revision = given_out.saturating_add(1);
-        let revisions = Revisions { service: service.name.clone(), last: revision };
-        items.push(schema.state().put_item(Object::Revisions(revisions)));
-        revised.push(ServiceSchema { revision, ..service.clone() });
+        revised.push(next_revision(schema, service, &mut items));
     }
     Ok((revised, items))
+}
+
+/// A handler that `after` has no more.
+fn lost_handler<'a>(before: &'a ServiceSchema, after: &ServiceSchema) -> Option<&'a str> {
+    let mut names = before.handlers.iter().map(|handler| handler.name.as_str());
+    names.find(|name| after.handlers.iter().all(|handler| handler.name != *name))
+}
+
+/// The service with the next revision of its name, and the item that gives it out.
+fn next_revision(schema: &Schema, service: &ServiceSchema, items: &mut Vec<Item>) -> ServiceSchema {
+    let given_out = schema.state().revisions.get(&service.name).map_or(0, |slot| slot.value.last);
+    let revision = given_out.saturating_add(1);
+    let revisions = Revisions { service: service.name.clone(), last: revision };
+    items.push(schema.state().put_item(Object::Revisions(revisions)));
+    ServiceSchema { revision, ..service.clone() }
+}
+
+/// What becomes of a deployment's services in an update.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Services {
+    /// They stay as they are registered, if what is found is alike.
+    #[default]
+    Keep,
+    /// As found, if that is alike; those that were there keep their revisions.
+    Alike,
+    /// As found, whatever that is, each with its next revision.
+    Overwrite,
 }
 
 /// What an operator changes of a deployment in place; `None` keeps what is there.
@@ -183,10 +259,45 @@ fn revise(
 pub struct Update {
     /// Another address of the same code.
     pub uri: Option<String>,
+    /// That address is one of a function.
+    pub function: Option<Function>,
     /// Replaces all of them.
     pub additional_headers: Option<Properties>,
-    /// Take the services as discovered instead of those that are registered.
-    pub overwrite: bool,
+    /// What becomes of its services.
+    pub services: Services,
+}
+
+/// Is everything there that was, and of the same types? Invocations under way rely on it.
+fn compare(current: &Deployment, found: &[ServiceSchema]) -> Result<(), Unlike> {
+    for before in &current.services {
+        match found.iter().find(|service| service.name == before.name) {
+            None => return Err(Unlike::Service(before.name.clone())),
+            Some(after) if after.ty != before.ty => return Err(Unlike::Type(before.name.clone())),
+            Some(after) => {
+                if let Some(handler) = lost_handler(before, after) {
+                    return Err(Unlike::Handler(before.name.clone(), handler.to_owned()));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The found services with the revisions of those that are there already.
+fn patched(
+    schema: &Schema,
+    current: &Deployment,
+    found: &[ServiceSchema],
+) -> Result<(Vec<ServiceSchema>, Vec<Item>), RegisterError> {
+    let (known, new): (Vec<_>, Vec<_>) =
+        found.iter().cloned().partition(|service| current.service(&service.name).is_some());
+    // What is new here may be known elsewhere.
+    let (new, items) = revise(schema, &new, Breaking::Refused)?;
+    let known = known.into_iter().filter_map(|service| {
+        let revision = current.service(&service.name)?.revision;
+        Some(ServiceSchema { revision, ..service })
+    });
+    Ok((known.chain(new).collect(), items))
 }
 
 /// Points a deployment somewhere else, after discovery there.
@@ -199,11 +310,19 @@ pub fn update(
     let current = schema.deployment(id).ok_or(RegisterError::NotFound(id))?;
     let (min, max) = (current.min_protocol_version, current.max_protocol_version);
     let (found_min, found_max) = (endpoint.min_protocol_version, endpoint.max_protocol_version);
-    if !update.overwrite && (min, max) != (found_min, found_max) {
-        return Err(RegisterError::ProtocolRange { min, max, found_min, found_max });
+    if update.services != Services::Overwrite {
+        compare(current, &endpoint.services).map_err(RegisterError::Unlike)?;
+        if (min, max) != (found_min, found_max) {
+            return Err(RegisterError::ProtocolRange { min, max, found_min, found_max });
+        }
     }
+    let (uri, function) = match &update.uri {
+        Some(uri) => (uri.clone(), update.function.clone()),
+        None => (current.uri.clone(), current.function.clone()),
+    };
     let mut deployment = Deployment {
-        uri: update.uri.clone().unwrap_or_else(|| current.uri.clone()),
+        uri,
+        function: function.map(|function| Function { zstd: endpoint.zstd, ..function }),
         http_version: endpoint.http_version,
         mode: endpoint.mode,
         additional_headers: update.additional_headers.clone().unwrap_or_else(|| current.additional_headers.clone()),
@@ -213,8 +332,10 @@ pub fn update(
         ..(**current).clone()
     };
     let mut items = Vec::new();
-    if update.overwrite {
-        (deployment.services, items) = revise(schema, &endpoint.services, Breaking::Allowed)?;
+    match update.services {
+        Services::Keep => {}
+        Services::Alike => (deployment.services, items) = patched(schema, current, &endpoint.services)?,
+        Services::Overwrite => (deployment.services, items) = revise(schema, &endpoint.services, Breaking::Allowed)?,
     }
     items.push(schema.state().put_item(Object::Deployment(Box::new(deployment.clone()))));
     Ok(Registered { change: Change { items }, deployment: Arc::new(deployment), new: false })
@@ -227,171 +348,4 @@ pub fn remove(schema: &Schema, id: DeploymentId) -> Result<Change, RegisterError
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use millrace_model::ClusterId;
-
-    use super::*;
-    use crate::meta::{
-        apply::{Applied, State},
-        object::{HttpVersion, ProtocolMode},
-        record::{Body, Create, Record},
-        service::{ServiceType, Settings},
-    };
-
-    /// A state machine without log.
-    pub(crate) struct World(pub State);
-
-    impl World {
-        pub(crate) fn new() -> Self {
-            let mut world = Self(State::default());
-            let create = Create { name: "c".into(), partitions: 4 };
-            world.apply(Body::Create(create));
-            world
-        }
-
-        pub(crate) fn apply(&mut self, body: Body) -> Applied {
-            self.0.apply(Record { v: 1, cluster: ClusterId(1), at: TimestampMs(0), body }).unwrap()
-        }
-
-        pub(crate) fn change(&mut self, change: Change) {
-            assert_eq!(self.apply(Body::Change(change)), Applied::Done);
-        }
-
-        pub(crate) fn schema(&self) -> Schema {
-            Schema::new(self.0.clone(), &Default::default(), None)
-        }
-    }
-
-    pub(crate) fn service(name: &str, ty: ServiceType) -> ServiceSchema {
-        ServiceSchema {
-            name: name.into(),
-            ty,
-            revision: 0,
-            handlers: vec![],
-            documentation: None,
-            metadata: Default::default(),
-            settings: Settings::default(),
-            public_override: None,
-        }
-    }
-
-    pub(crate) fn endpoint(services: Vec<ServiceSchema>) -> Endpoint {
-        Endpoint {
-            http_version: HttpVersion::Http2,
-            mode: ProtocolMode::BidiStream,
-            min_protocol_version: 5,
-            max_protocol_version: 7,
-            sdk_version: None,
-            services,
-        }
-    }
-
-    pub(crate) fn registration(id: u128, uri: &str, endpoint: Endpoint) -> Registration {
-        Registration {
-            new_id: DeploymentId(id),
-            uri: uri.into(),
-            additional_headers: Default::default(),
-            metadata: Default::default(),
-            endpoint,
-            now: TimestampMs(10),
-        }
-    }
-
-    pub(crate) fn deployment(endpoint: Endpoint) -> Arc<Deployment> {
-        let registration = registration(1, "http://h/", endpoint);
-        register(&World::new().schema(), &registration, false, Breaking::Refused).unwrap().unwrap().deployment
-    }
-
-    fn names(schema: &Schema) -> Vec<(String, u32, DeploymentId)> {
-        schema.services().map(|s| (s.name.to_string(), s.revision, s.deployment.id)).collect()
-    }
-
-    #[test]
-    fn revisions_rise_and_fall_back_but_are_never_given_out_twice() {
-        let mut world = World::new();
-        let both = endpoint(vec![service("A", ServiceType::Service), service("B", ServiceType::Service)]);
-        let only_a = endpoint(vec![service("A", ServiceType::Service)]);
-        let add = |world: &mut World, id, uri: &str, endpoint: &Endpoint| {
-            let registration = registration(id, uri, endpoint.clone());
-            let registered = register(&world.schema(), &registration, false, Breaking::Refused).unwrap().unwrap();
-            world.change(registered.change);
-        };
-        let (d1, d2, d3) = (DeploymentId(1), DeploymentId(2), DeploymentId(3));
-        add(&mut world, 1, "http://1/", &both);
-        add(&mut world, 2, "http://2/", &only_a);
-        assert_eq!(names(&world.schema()), [("A".into(), 2, d2), ("B".into(), 1, d1)]);
-        world.change(remove(&world.schema(), d2).unwrap());
-        assert_eq!(names(&world.schema()), [("A".into(), 1, d1), ("B".into(), 1, d1)]);
-        add(&mut world, 3, "http://3/", &only_a);
-        assert_eq!(names(&world.schema()), [("A".into(), 3, d3), ("B".into(), 1, d1)]);
-        world.change(remove(&world.schema(), d3).unwrap());
-        world.change(remove(&world.schema(), d1).unwrap());
-        assert_eq!(names(&world.schema()), []);
-        assert_eq!(remove(&world.schema(), d1).unwrap_err(), RegisterError::NotFound(d1));
-    }
-
-    #[test]
-    fn an_address_is_registered_once() {
-        let mut world = World::new();
-        let found = endpoint(vec![service("A", ServiceType::Service)]);
-        let first = registration(1, "http://1/", found.clone());
-        let registered = register(&world.schema(), &first, false, Breaking::Refused).unwrap().unwrap();
-        assert!(registered.new);
-        world.change(registered.change);
-        let again = registration(2, "http://1/", found);
-        assert!(register(&world.schema(), &again, false, Breaking::Refused).unwrap().is_none());
-        let forced = register(&world.schema(), &again, true, Breaking::Refused).unwrap().unwrap();
-        assert!(!forced.new);
-        assert_eq!((forced.deployment.id, forced.deployment.services[0].revision), (DeploymentId(1), 2));
-    }
-
-    #[test]
-    fn two_registrations_of_one_service_at_once_conflict() {
-        let mut world = World::new();
-        let schema = world.schema();
-        let found = endpoint(vec![service("A", ServiceType::Service)]);
-        let one = register(&schema, &registration(1, "http://1/", found.clone()), false, Breaking::Refused);
-        let two = register(&schema, &registration(2, "http://2/", found), false, Breaking::Refused);
-        world.change(one.unwrap().unwrap().change);
-        let applied = world.apply(Body::Change(two.unwrap().unwrap().change));
-        assert_eq!(applied, Applied::Stale { object: ObjectRef::Revisions("A".into()), was: 0, is: 1 });
-    }
-
-    #[test]
-    fn types_stay_and_names_are_ours() {
-        let mut world = World::new();
-        let found = endpoint(vec![service("A", ServiceType::Service)]);
-        let first = register(&world.schema(), &registration(1, "http://1/", found), false, Breaking::Refused);
-        world.change(first.unwrap().unwrap().change);
-        let object = registration(2, "http://2/", endpoint(vec![service("A", ServiceType::VirtualObject)]));
-        let refused = register(&world.schema(), &object, false, Breaking::Refused).unwrap_err();
-        assert_eq!(refused, RegisterError::TypeChanged("A".into()));
-        assert!(register(&world.schema(), &object, false, Breaking::Allowed).is_ok());
-        for name in ["restate", "ReStAtEful", "OpenAPI"] {
-            let found = endpoint(vec![service(name, ServiceType::Service)]);
-            let refused = register(&world.schema(), &registration(3, "http://3/", found), false, Breaking::Allowed);
-            assert_eq!(refused.unwrap_err(), RegisterError::ReservedName(name.into()));
-        }
-        assert!(!is_reserved("openapis"));
-    }
-
-    #[test]
-    fn an_update_keeps_the_services_unless_told_otherwise() {
-        let mut world = World::new();
-        let found = endpoint(vec![service("A", ServiceType::Service)]);
-        let first = register(&world.schema(), &registration(1, "http://1/", found), false, Breaking::Refused);
-        world.change(first.unwrap().unwrap().change);
-        let id = DeploymentId(1);
-        let other = endpoint(vec![service("B", ServiceType::Service)]);
-        let moved = Update { uri: Some("http://2/".into()), ..Update::default() };
-        world.change(update(&world.schema(), id, &moved, &other).unwrap().change);
-        assert_eq!(world.schema().deployment(id).unwrap().uri, "http://2/");
-        assert_eq!(names(&world.schema()), [("A".into(), 1, id)]);
-        let all = Update { overwrite: true, ..Update::default() };
-        world.change(update(&world.schema(), id, &all, &other).unwrap().change);
-        assert_eq!(names(&world.schema()), [("B".into(), 1, id)]);
-        let older = Endpoint { max_protocol_version: 6, ..other };
-        let refused = update(&world.schema(), id, &moved, &older).unwrap_err();
-        assert_eq!(refused.code(), Some(codes::META0016));
-    }
-}
+pub(crate) mod tests;

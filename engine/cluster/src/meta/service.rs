@@ -296,13 +296,18 @@ impl Settings {
         self.abort_timeout.map_or(defaults.abort_timeout, Into::into)
     }
 
+    /// How long a journal is kept behind the end, if no result that is kept for less sets the limit.
+    pub fn journal_retention(&self, defaults: &Defaults) -> Duration {
+        let wished = self.journal_retention.map_or(defaults.journal_retention, Into::into);
+        defaults.journal_retention_max.map_or(wished, |max| wished.min(max))
+    }
+
     /// How long an invocation is kept behind its end; `idempotent`: it was called with an idempotency key.
     ///
     /// The result of a plain call is kept as long as its journal, so that it can be looked at; the journal of a run or
     /// of an idempotent call never outlives the result.
     pub fn retention(&self, kind: HandlerKind, idempotent: bool, defaults: &Defaults) -> Retention {
-        let wished = self.journal_retention.map_or(defaults.journal_retention, Into::into);
-        let journal = defaults.journal_retention_max.map_or(wished, |max| wished.min(max));
+        let journal = self.journal_retention(defaults);
         let completion = match kind {
             HandlerKind::Workflow => self.workflow_retention.map_or(defaults.workflow_retention, Into::into),
             _ if idempotent => self.idempotency_retention.map_or(defaults.idempotency_retention, Into::into),
