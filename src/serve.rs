@@ -36,7 +36,7 @@ use millrace_subscriptions::Subscriptions;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
-use crate::wiring::{Catalog, EndpointDiscoverer, LibrdkafkaOptions, SubscriptionReports, SystemEnv, ToLeaders};
+use crate::wiring::{Catalog, EndpointDiscoverer, LibrdkafkaOptions, SubscriptionReports, SystemEnv};
 
 /// Partitions that one driver thread leads are dealt out so that this many cores have one.
 const CORES_PER_DRIVER: usize = 4;
@@ -151,7 +151,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Node> {
     let catalog = Catalog::new(metadata.clone(), Arc::clone(&defaults));
     let invoker = HttpInvoker::new(
         InvokerParts {
-            proposals: ToLeaders(handle.clone()),
+            proposals: handle.clone(),
             registry: Arc::new(catalog.clone()),
             env: Arc::clone(&env),
             config: settings.invoker.clone(),
@@ -207,7 +207,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Node> {
     let admin = Admin {
         metadata: metadata.clone(),
         discoverer: Arc::new(EndpointDiscoverer(discoverer)),
-        engine: Arc::new(Leaders::new(handle.clone(), Arc::clone(&env))),
+        engine: Arc::new(Leaders::new(handle.clone())),
         subscriptions: Arc::new(SubscriptionReports { handle: handle.clone(), board, metadata }),
         options: Arc::new(LibrdkafkaOptions),
         env,

@@ -31,6 +31,8 @@ impl Default for AdminConfig {
 
 /// Largest request body: the longest list of a batch operation takes 50 KiB, properties with certificates somewhat more.
 pub const BODY_BYTES_MAX: usize = 4 << 20;
+/// The same for the whole state of a key, whose bytes are written as up to four digits and commas each.
+pub const STATE_BODY_BYTES_MAX: usize = 32 << 20;
 /// Connections at once. People, scripts and dashboards.
 pub const CONNECTIONS_MAX: usize = 1024;
 /// From the first byte of a request's head to its last.

@@ -3,15 +3,17 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use millrace_cluster::meta::{HttpVersion, discovered::Endpoint};
+use millrace_cluster::meta::{Function, HttpVersion, discovered::Endpoint};
 use millrace_model::Code;
 use millrace_protocol::discovery::{Manifest, check_content_type};
 
 /// An endpoint to be asked what it serves.
 #[derive(Clone, Debug)]
 pub struct DiscoverRequest {
-    /// Absolute, normalised; http or https.
+    /// Absolute, normalised; http or https. Of a function its qualified ARN.
     pub uri: String,
+    /// It is a function.
+    pub function: Option<Function>,
     /// Only HTTP/1.1; otherwise HTTP/2 with prior knowledge, or what ALPN says.
     pub use_http_11: bool,
     /// Sent along; names in lower case, checked.

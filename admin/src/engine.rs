@@ -3,10 +3,12 @@
 mod leaders;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use millrace_machine::Refusal;
 use millrace_model::{
     Code, DeploymentId, InvocationId, TimestampMs,
-    invocation::{Completed, Invocation, Lock, ObjectKey},
+    invocation::{Completed, Invocation, Lock, ObjectKey, Pin, Target},
+    state::StateVersion,
 };
 
 pub use leaders::Leaders;
@@ -25,7 +27,17 @@ pub enum Operation {
     /// Holds it.
     Pause,
     /// Starts its next attempt at once.
-    Resume,
+    Resume {
+        /// Where it and those after it go, if not where it is pinned. It can run there.
+        deployment: Option<DeploymentId>,
+    },
+    /// Makes a new invocation of one that has ended.
+    RestartAsNew {
+        /// Up to which journal index it has done already what the old one did.
+        from: u32,
+        /// As for [`Operation::Resume`].
+        deployment: Option<DeploymentId>,
+    },
 }
 
 /// It was done.
@@ -35,6 +47,17 @@ pub enum Done {
     Now,
     /// It takes effect when the handler reacts.
     Asynchronously,
+    /// This is the new invocation.
+    Made(InvocationId),
+}
+
+/// What an invocation runs, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// What.
+    pub target: Target,
+    /// Where; `None` if nothing of an attempt was stored.
+    pub pin: Option<Pin>,
 }
 
 /// The leaders could not be asked, or did not answer.
@@ -108,6 +131,17 @@ pub struct KeyLook {
 pub trait Engine: Send + Sync {
     /// Does something to an invocation, and resolves when that is in the log. `Ok(Err(_))`: why not.
     async fn operate(&self, id: InvocationId, operation: Operation) -> Result<Result<Done, Refusal>, EngineError>;
+
+    /// Where an invocation is, if it is known.
+    async fn place(&self, id: InvocationId) -> Result<Option<Place>, EngineError>;
+
+    /// Replaces all state of a key, in turn with its handlers, if it is then as `expected`.
+    async fn edit_state(
+        &self,
+        object: ObjectKey,
+        expected: Option<StateVersion>,
+        entries: Vec<(Bytes, Bytes)>,
+    ) -> Result<(), EngineError>;
 
     /// An invocation, if it is known.
     async fn invocation(&self, id: InvocationId) -> Result<Option<InvocationLook>, EngineError>;

@@ -19,13 +19,14 @@ pub mod status;
 mod error;
 mod explain;
 mod handler;
+mod operate;
 mod router;
 mod server;
 mod text;
 
 pub use config::AdminConfig;
 pub use discover::{DiscoverError, DiscoverRequest, Discovered, Discoverer};
-pub use engine::{Engine, EngineError, InvocationLook, JournalLine, KeyLook, Leaders, Operation};
+pub use engine::{Engine, EngineError, InvocationLook, JournalLine, KeyLook, Leaders, Operation, Place};
 pub use router::{Admin, router};
 pub use server::{Server, StartError};
 pub use status::{SourceStatus, StatusReport, SubscriptionStatus};

@@ -18,10 +18,10 @@ use millrace_model::Env;
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
-    config::{AdminConfig, BODY_BYTES_MAX},
+    config::{AdminConfig, BODY_BYTES_MAX, STATE_BODY_BYTES_MAX},
     discover::Discoverer,
     engine::Engine,
-    handler::{deployments, invocations, kafka_clusters, keys, node, services, subscriptions},
+    handler::{deployments, invocations, kafka_clusters, keys, node, services, state, subscriptions},
     metrics,
     status::SubscriptionStatus,
 };
@@ -50,11 +50,16 @@ pub struct Admin {
     pub ingress_endpoint: Option<String>,
 }
 
-/// The newest semantics are those of paths without prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Which API a path belongs to. They differ in how deployments are registered and updated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ApiVersion {
+    /// Without prefix: the product documentation's.
+    Documented,
+    /// Overwrites what is registered at an address unless told otherwise.
     V2,
+    /// Registering what is registered is no error, and changes nothing.
     V3,
+    /// As before; what the published client speaks.
     V4,
 }
 
@@ -70,7 +75,7 @@ pub fn router(admin: Admin, config: &AdminConfig) -> Router {
     let of = |version: ApiVersion| routes().layer(Extension(version));
     let v1 = || any(old_version);
     Router::new()
-        .merge(of(ApiVersion::V4))
+        .merge(of(ApiVersion::Documented))
         .nest("/v4", of(ApiVersion::V4))
         .nest("/v3", of(ApiVersion::V3))
         .nest("/v2", of(ApiVersion::V2))
@@ -96,7 +101,7 @@ fn routes() -> Router<Admin> {
         .route("/services/{service}", get(services::one).patch(services::change))
         .route("/services/{service}/handlers", get(services::handlers))
         .route("/services/{service}/handlers/{handler}", get(services::handler))
-        .route("/services/{service}/state", post(node::state))
+        .route("/services/{service}/state", post(state::edit).layer(DefaultBodyLimit::max(STATE_BODY_BYTES_MAX)))
         .route("/services/{service}/keys/{key}", get(keys::one))
         .route("/invocations/{invocation_id}", get(invocations::one).delete(invocations::terminate))
         .route("/invocations/{invocation_id}/{operation}", patch(invocations::operate))

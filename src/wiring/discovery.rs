@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use http::{HeaderName, HeaderValue};
 use millrace_admin::{DiscoverError, DiscoverRequest, Discovered, Discoverer};
-use millrace_cluster::meta::HttpVersion;
-use millrace_invoker::Wire;
-use millrace_model::Coded;
+use millrace_cluster::meta::{HttpVersion, ProtocolMode};
+use millrace_invoker::{LambdaFunction, Wire};
+use millrace_model::{Coded, codes};
 
 /// See the module.
 pub struct EndpointDiscoverer(pub millrace_invoker::Discoverer);
@@ -14,7 +14,16 @@ pub struct EndpointDiscoverer(pub millrace_invoker::Discoverer);
 impl Discoverer for EndpointDiscoverer {
     async fn discover(&self, request: DiscoverRequest) -> Result<Discovered, DiscoverError> {
         let headers = headers(&request)?;
-        let found = self.0.discover(&request.uri, request.use_http_11, &headers).await.map_err(|error| {
+        let found = match &request.function {
+            None => self.0.discover(&request.uri, request.use_http_11, &headers).await,
+            Some(how) => {
+                let function = LambdaFunction::new(&request.uri, how.assume_role_arn.clone(), how.zstd);
+                let function =
+                    function.map_err(|error| DiscoverError { code: None, status: 400, message: error.to_string() })?;
+                self.0.discover_function(function, &headers).await
+            }
+        };
+        let found = found.map_err(|error| {
             let code = error.code();
             let message = format!("[{}] error when calling '{}': {error}", code.id, request.uri);
             DiscoverError { code: Some(code), status: 500, message }
@@ -23,7 +32,13 @@ impl Discoverer for EndpointDiscoverer {
             Wire::Http1 => HttpVersion::Http11,
             Wire::Http2 | Wire::Negotiate => HttpVersion::Http2,
         };
-        Discovered::from_answer(found.content_type.as_deref(), &found.body, version, found.server)
+        let found = Discovered::from_answer(found.content_type.as_deref(), &found.body, version, found.server)?;
+        if request.function.is_some() && found.endpoint.mode == ProtocolMode::BidiStream {
+            let code = codes::META0015;
+            let message = format!("[{}] the function '{}' announces bidirectional streaming", code.id, request.uri);
+            return Err(DiscoverError { code: Some(code), status: 500, message });
+        }
+        Ok(found)
     }
 }
 

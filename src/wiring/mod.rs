@@ -4,12 +4,10 @@ mod catalog;
 mod discovery;
 mod env;
 mod options;
-mod proposals;
 mod subscriptions;
 
 pub use catalog::Catalog;
 pub use discovery::EndpointDiscoverer;
 pub use env::SystemEnv;
 pub use options::LibrdkafkaOptions;
-pub use proposals::ToLeaders;
 pub use subscriptions::SubscriptionReports;

@@ -1,21 +1,23 @@
 //! [`Engine`] over the leaders of this node.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::ops::ControlFlow;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use millrace_machine::{Answer, Refusal, StateView};
 use millrace_model::{
-    Code, Coded, Command, DeploymentId, Env, InvocationId, PartitionId, PartitionKey,
+    Code, Coded, DeploymentId, InvocationId, PartitionId, PartitionKey,
     command::TerminateMode,
-    invocation::{ObjectKey, Status},
+    invocation::{Completed, Invocation, ObjectKey, Status, Waiting},
     journal::{Entry, JournalRow, NotificationResult, ty},
+    state::StateVersion,
     table::{Ended, Inbox, Invocations, Journal, Locks},
 };
 use millrace_partition::{Handle, LeaderStatus, ProposeError};
 use millrace_store::{PartitionStore, StoreError};
 
 use super::{
-    Done, Engine, EngineError, InvocationLook, JOURNAL_LINES_MAX, JournalLine, KeyLook, Operation, WAITING_MAX,
+    Done, Engine, EngineError, InvocationLook, JOURNAL_LINES_MAX, JournalLine, KeyLook, Operation, Place, WAITING_MAX,
 };
 
 /// Rows that one look at a partition reads: its leader waits meanwhile.
@@ -25,13 +27,12 @@ const PAGE_ROWS: usize = 2000;
 #[derive(Clone)]
 pub struct Leaders {
     handle: Handle,
-    env: Arc<dyn Env>,
 }
 
 impl Leaders {
     /// Of all partitions.
-    pub fn new(handle: Handle, env: Arc<dyn Env>) -> Self {
-        Self { handle, env }
+    pub fn new(handle: Handle) -> Self {
+        Self { handle }
     }
 
     async fn look<R: Send + 'static>(
@@ -62,22 +63,46 @@ impl From<StoreError> for EngineError {
 #[async_trait]
 impl Engine for Leaders {
     async fn operate(&self, id: InvocationId, operation: Operation) -> Result<Result<Done, Refusal>, EngineError> {
-        let now = self.env.now();
-        let command = match operation {
-            Operation::Kill => Command::Terminate { id, mode: TerminateMode::Kill, now },
-            Operation::Cancel => Command::Terminate { id, mode: TerminateMode::Cancel, now },
-            Operation::Purge => Command::Purge { id, now },
-            Operation::PurgeJournal => Command::PurgeJournal { id, now },
-            Operation::Pause => Command::Pause { id, now },
-            Operation::Resume => Command::Resume { id, now },
+        let handle = &self.handle;
+        let answer = match operation {
+            Operation::Kill => handle.terminate(id, TerminateMode::Kill).await?,
+            Operation::Cancel => handle.terminate(id, TerminateMode::Cancel).await?,
+            Operation::Purge => handle.purge(id).await?,
+            Operation::PurgeJournal => handle.purge_journal(id).await?,
+            Operation::Pause => handle.pause(id).await?,
+            Operation::Resume { deployment } => handle.resume(id, deployment).await?,
+            Operation::RestartAsNew { from, deployment } => {
+                return Ok(handle.restart_as_new(id, Some(from), deployment).await?.map(Done::Made));
+            }
         };
-        Ok(match self.handle.propose(self.handle.owner(id), command).await? {
+        Ok(match answer {
             Answer::Done => Ok(Done::Now),
             Answer::Asynchronous => Ok(Done::Asynchronously),
             Answer::Refused(refusal) => Err(refusal),
             // No operator's command is answered otherwise.
             _ => return Err(ProposeError::Unknown.into()),
         })
+    }
+
+    async fn place(&self, id: InvocationId) -> Result<Option<Place>, EngineError> {
+        let place = move |store: &PartitionStore| {
+            if let Some(Invocation { target, pin, .. }) = store.get::<Invocations>(&id)? {
+                return Ok(Some(Place { target, pin }));
+            }
+            Ok(store.get::<Ended>(&id)?.map(|Completed { target, pin, .. }| Place { target, pin }))
+        };
+        self.look(self.handle.owner(id), move |store, _| place(store)).await
+    }
+
+    async fn edit_state(
+        &self,
+        object: ObjectKey,
+        expected: Option<StateVersion>,
+        entries: Vec<(Bytes, Bytes)>,
+    ) -> Result<(), EngineError> {
+        // Whether it was dropped is not told: it may be dropped later as well.
+        self.handle.mutate_state(object, expected, entries).await?;
+        Ok(())
     }
 
     async fn invocation(&self, id: InvocationId) -> Result<Option<InvocationLook>, EngineError> {
@@ -159,11 +184,14 @@ fn look_at_key(store: &PartitionStore, status: &LeaderStatus, object: &ObjectKey
     let Some(lock) = store.get::<Locks>(object)? else { return Ok(KeyLook::default()) };
     let holder = store.get::<Invocations>(&lock.holder)?.map(Box::new);
     let mut waiting = Vec::new();
-    store.scan::<Inbox>(Some(&(object.clone(), lock.head)), &mut |(of, _), id| {
+    store.scan::<Inbox>(Some(&(object.clone(), lock.head)), &mut |(of, _), row| {
         if of != *object || waiting.len() == WAITING_MAX {
             return ControlFlow::Break(());
         }
-        waiting.push(id);
+        // An edit of the state has no id, and passes as soon as the key is free.
+        if let Waiting::Invocation(id) = row {
+            waiting.push(id);
+        }
         ControlFlow::Continue(())
     })?;
     let attempt = status.running.get(&lock.holder).copied();

@@ -12,7 +12,8 @@ use millrace_cluster::{
     Schema,
     meta::{
         Deployment, HttpVersion, Properties, ProtocolMode, Service,
-        register::{self, Breaking, RegisterError, Registration, Update, at_uri},
+        object::MASK,
+        register::{self, Breaking, RegisterError, Registration, Services, Update, at_uri},
     },
 };
 use millrace_model::{DeploymentId, codes};
@@ -21,7 +22,11 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tracing::info;
 
-use super::{Answer, Id, services::ServiceView};
+use super::{
+    Answer, Id,
+    lambda::{RegisterLambda, function},
+    services::ServiceView,
+};
 use crate::{
     discover::{DISCOVERY_MAX, DiscoverError, DiscoverRequest, Discovered},
     error::ApiError,
@@ -41,44 +46,25 @@ pub(crate) enum RegisterDeploymentRequest {
 
 #[derive(Deserialize)]
 pub(crate) struct RegisterHttp {
-    uri: String,
+    pub(super) uri: String,
     #[serde(default)]
-    additional_headers: Option<Headers>,
+    pub(super) additional_headers: Option<Headers>,
     #[serde(default)]
-    metadata: Option<BTreeMap<String, String>>,
+    pub(super) metadata: Option<BTreeMap<String, String>>,
     #[serde(default)]
-    use_http_11: bool,
+    pub(super) use_http_11: bool,
     #[serde(default)]
-    auth: Option<Value>,
+    pub(super) auth: Option<Value>,
     #[serde(default)]
-    force: Option<bool>,
+    pub(super) force: Option<bool>,
     #[serde(default)]
-    breaking: bool,
+    pub(super) breaking: bool,
     #[serde(default)]
-    dry_run: bool,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct RegisterLambda {
-    arn: String,
-}
-
-/// Lambda is not offered, but what is wrong with the address anyway is said first.
-fn lambda(arn: &str) -> ApiError {
-    // arn:partition:lambda:region:account:function:name:qualifier
-    match arn.split(':').collect::<Vec<_>>()[..] {
-        ["arn", _, "lambda", _, _, "function", _] => {
-            ApiError::field("arn", "A qualified ARN needs a version or alias suffix.")
-        }
-        ["arn", _, "lambda", _, _, "function", _, _] => {
-            ApiError::field("arn", "Lambda deployments are not offered by this release")
-        }
-        _ => ApiError::field("arn", "not the ARN of a Lambda function"),
-    }
+    pub(super) dry_run: bool,
 }
 
 /// Names in lower case; all of them can be sent.
-struct Headers(BTreeMap<String, String>);
+pub(super) struct Headers(BTreeMap<String, String>);
 
 impl<'de> Deserialize<'de> for Headers {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -111,9 +97,9 @@ fn absolute(uri: &str) -> Answer<String> {
 #[derive(Serialize)]
 struct DeploymentView<S> {
     id: String,
-    uri: String,
-    protocol_type: ProtocolMode,
-    http_version: String,
+    #[serde(flatten)]
+    address: AddressView,
+    /// Names only: any value may be a secret.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     additional_headers: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -127,6 +113,40 @@ struct DeploymentView<S> {
 }
 
 #[derive(Serialize)]
+#[serde(untagged)]
+enum AddressView {
+    Http {
+        uri: String,
+        protocol_type: ProtocolMode,
+        http_version: String,
+    },
+    Lambda {
+        arn: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        assume_role_arn: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        compression: Option<&'static str>,
+    },
+}
+
+impl AddressView {
+    fn new(deployment: &Deployment) -> Self {
+        match &deployment.function {
+            None => Self::Http {
+                uri: deployment.uri.clone(),
+                protocol_type: deployment.mode,
+                http_version: deployment.http_version.to_string(),
+            },
+            Some(function) => Self::Lambda {
+                arn: deployment.uri.clone(),
+                assume_role_arn: function.assume_role_arn.clone(),
+                compression: function.zstd.then_some("Zstd"),
+            },
+        }
+    }
+}
+
+#[derive(Serialize)]
 struct NameAndRevision {
     name: String,
     revision: u32,
@@ -136,10 +156,8 @@ impl<S> DeploymentView<S> {
     fn new(deployment: &Deployment, services: Vec<S>) -> Self {
         Self {
             id: deployment.id.to_string(),
-            uri: deployment.uri.clone(),
-            protocol_type: deployment.mode,
-            http_version: deployment.http_version.to_string(),
-            additional_headers: deployment.additional_headers.0.clone(),
+            address: AddressView::new(deployment),
+            additional_headers: deployment.additional_headers.keys().map(|name| (name.clone(), MASK.into())).collect(),
             metadata: deployment.metadata.clone(),
             created_at: ApiTime(deployment.created_at),
             min_protocol_version: deployment.min_protocol_version,
@@ -186,25 +204,29 @@ pub(crate) async fn register(
     Extension(version): Extension<ApiVersion>,
     Json(request): Json<RegisterDeploymentRequest>,
 ) -> Answer<Response> {
-    let request = match request {
-        RegisterDeploymentRequest::Http(request) => request,
-        RegisterDeploymentRequest::Lambda(request) => return Err(lambda(&request.arn)),
+    let (request, function) = match request {
+        RegisterDeploymentRequest::Http(request) => (request, None),
+        RegisterDeploymentRequest::Lambda(request) => {
+            let (request, function) = request.checked()?;
+            (request, Some(function))
+        }
     };
     if request.auth.is_some_and(|auth| !auth.is_null()) {
         return Err(ApiError::field("auth", "credentials are not offered by this release, use additional_headers"));
     }
-    let uri = absolute(&request.uri)?;
+    let uri = if function.is_some() { request.uri } else { absolute(&request.uri)? };
     // Up to v2 overwriting was what happened unless told otherwise, and it answered as if it were new.
     let force = request.force.unwrap_or(version == ApiVersion::V2);
     let overwritten = if version == ApiVersion::V2 { StatusCode::CREATED } else { StatusCode::OK };
 
     let schema = admin.metadata.schema();
     if !force && let Some(stored) = at_uri(&schema, &uri).next() {
-        return Ok(registered(stored, &admin, StatusCode::OK));
+        return known(stored, &admin, version);
     }
     let additional_headers = request.additional_headers.map_or_else(BTreeMap::new, |headers| headers.0);
     let discovery = DiscoverRequest {
         uri: uri.clone(),
+        function: function.clone(),
         use_http_11: request.use_http_11,
         additional_headers: additional_headers.clone(),
     };
@@ -213,6 +235,7 @@ pub(crate) async fn register(
     let registration = Registration {
         new_id: DeploymentId::from_parts(now.0, admin.env.random_unique()),
         uri: uri.clone(),
+        function,
         additional_headers: Properties(additional_headers),
         metadata: request.metadata.unwrap_or_default(),
         endpoint: found.endpoint,
@@ -243,7 +266,17 @@ pub(crate) async fn register(
             let schema = admin.metadata.schema();
             let stored = at_uri(&schema, &uri).next();
             let stored = stored.ok_or(ApiError::Empty(StatusCode::SERVICE_UNAVAILABLE))?;
-            Ok(registered(stored, &admin, StatusCode::OK))
+            known(stored, &admin, version)
+        }
+    }
+}
+
+/// The address is registered already. The published client takes that for done, the documentation for an error.
+fn known(stored: &Arc<Deployment>, admin: &Admin, version: ApiVersion) -> Answer<Response> {
+    match version {
+        ApiVersion::V3 | ApiVersion::V4 => Ok(registered(stored, admin, StatusCode::OK)),
+        ApiVersion::Documented | ApiVersion::V2 => {
+            Err(RegisterError::Known { id: stored.id, uri: stored.uri.clone() }.into())
         }
     }
 }
@@ -278,6 +311,7 @@ pub(crate) async fn one(State(admin): State<Admin>, Path(path): Path<OnePath>) -
 pub(crate) struct UpdateRequest {
     uri: Option<String>,
     arn: Option<String>,
+    assume_role_arn: Option<String>,
     additional_headers: Option<Headers>,
     use_http_11: Option<bool>,
     overwrite: bool,
@@ -289,21 +323,36 @@ pub(crate) async fn update(
     Path(path): Path<OnePath>,
     Json(request): Json<UpdateRequest>,
 ) -> Answer<Response> {
-    let id = path.deployment.0;
-    if let Some(arn) = &request.arn {
-        return Err(lambda(arn));
-    }
-    let uri = request.uri.as_deref().map(absolute).transpose()?;
+    let services = if request.overwrite { Services::Overwrite } else { Services::Keep };
+    update_in_place(&admin, path.deployment.0, request, services).await
+}
+
+async fn update_in_place(
+    admin: &Admin,
+    id: DeploymentId,
+    request: UpdateRequest,
+    services: Services,
+) -> Answer<Response> {
     let schema = admin.metadata.schema();
     let current = schema.deployment(id).ok_or(RegisterError::NotFound(id))?;
+    let (uri, function) = match (request.uri, request.arn) {
+        (None, None) if request.assume_role_arn.is_some() && current.function.is_some() => {
+            (Some(current.uri.clone()), Some(function(&current.uri, request.assume_role_arn)?))
+        }
+        (None, None) => (None, None),
+        (Some(uri), None) => (Some(absolute(&uri)?), None),
+        (None, Some(arn)) => (Some(arn.clone()), Some(function(&arn, request.assume_role_arn)?)),
+        (Some(_), Some(_)) => return Err(ApiError::field("arn", "a deployment has either a uri or an arn")),
+    };
     let additional_headers = request.additional_headers.map(|headers| Properties(headers.0));
     let discovery = DiscoverRequest {
         uri: uri.clone().unwrap_or_else(|| current.uri.clone()),
+        function: if uri.is_some() { function.clone() } else { current.function.clone() },
         use_http_11: request.use_http_11.unwrap_or(current.http_version == HttpVersion::Http11),
         additional_headers: additional_headers.as_ref().unwrap_or(&current.additional_headers).0.clone(),
     };
-    let found = discover(&admin, discovery).await?;
-    let update = Update { uri, additional_headers, overwrite: request.overwrite };
+    let found = discover(admin, discovery).await?;
+    let update = Update { uri, function, additional_headers, services };
     let deployment = if request.dry_run {
         register::update(&admin.metadata.schema(), id, &update, &found.endpoint)?.deployment
     } else {
@@ -311,17 +360,30 @@ pub(crate) async fn update(
             let planned = register::update(schema, id, &update, &found.endpoint)?;
             Ok::<_, RegisterError>((planned.change, planned.deployment))
         };
-        admin.metadata.change(decide).await??
+        let deployment = admin.metadata.change(decide).await??;
+        info!(deployment_id = %id, uri = %deployment.uri, "deployment updated in place");
+        deployment
     };
-    Ok(detailed(&deployment, &admin))
+    Ok(detailed(&deployment, admin))
 }
 
-pub(crate) async fn put() -> Answer<()> {
-    Err(ApiError::json(
-        StatusCode::METHOD_NOT_ALLOWED,
-        codes::ADM0001,
-        "PUT deployment is deprecated, use PATCH instead",
-    ))
+/// The documentation's way: what is found replaces what is registered, if it is similar enough.
+pub(crate) async fn put(
+    State(admin): State<Admin>,
+    Extension(version): Extension<ApiVersion>,
+    Path(path): Path<OnePath>,
+    Json(request): Json<UpdateRequest>,
+) -> Answer<Response> {
+    match version {
+        ApiVersion::Documented | ApiVersion::V2 => {
+            update_in_place(&admin, path.deployment.0, request, Services::Alike).await
+        }
+        ApiVersion::V3 | ApiVersion::V4 => Err(ApiError::json(
+            StatusCode::METHOD_NOT_ALLOWED,
+            codes::ADM0001,
+            "PUT deployment is deprecated, use PATCH instead",
+        )),
+    }
 }
 
 #[derive(Deserialize)]

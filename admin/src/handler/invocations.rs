@@ -3,6 +3,7 @@
 use axum::{
     Json,
     extract::{Path, Query, State},
+    response::{IntoResponse, Response},
 };
 use futures::{StreamExt, stream};
 use http::StatusCode;
@@ -16,6 +17,7 @@ use crate::{
     engine::{Done, Operation},
     error::ApiError,
     explain,
+    operate::{self, Choice, Verb, Wish},
     router::Admin,
 };
 
@@ -28,78 +30,44 @@ fn invocation_id(text: &str) -> Answer<InvocationId> {
     text.parse().map_err(|_| ApiError::field("invocation_id", "bad format"))
 }
 
-fn operation(name: &str) -> Answer<Operation> {
-    Ok(match name {
-        "kill" => Operation::Kill,
-        "cancel" => Operation::Cancel,
-        "purge" => Operation::Purge,
-        "purge-journal" => Operation::PurgeJournal,
-        "pause" => Operation::Pause,
-        "resume" => Operation::Resume,
-        "restart-as-new" => return Err(ApiError::unsupported("restart-as-new is not offered by this release")),
-        _ => return Err(ApiError::Empty(StatusCode::NOT_FOUND)),
-    })
+fn verb(name: &str) -> Answer<Verb> {
+    Verb::parse(name).ok_or(ApiError::Empty(StatusCode::NOT_FOUND))
 }
 
-/// What stands in the way, for the middle of a sentence, and the status.
-fn refused(operation: Operation, refusal: Refusal) -> (StatusCode, &'static str) {
-    let conflict = |text| (StatusCode::CONFLICT, text);
-    match (operation, refusal) {
-        (Operation::Kill | Operation::Cancel, Refusal::Ended) => conflict("was already completed."),
-        (Operation::Pause, _) => conflict("is not running, cannot be paused."),
-        (Operation::Resume, Refusal::NotStarted) => {
-            (StatusCode::TOO_EARLY, "is either inboxed or scheduled, cannot be resumed.")
-        }
-        (Operation::Resume, _) => conflict("is completed, cannot be resumed."),
-        (Operation::Purge | Operation::PurgeJournal, _) => conflict("is not yet completed."),
-        (Operation::Kill | Operation::Cancel, _) => conflict("is in another state."),
+impl Admin {
+    /// Looks where the invocation is if that matters, and asks its leader.
+    async fn operate(&self, id: InvocationId, verb: Verb, wish: Wish) -> Answer<Result<Done, Refusal>> {
+        let operation = match operate::plain(verb, wish) {
+            Some(operation) => operation,
+            None => match self.engine.place(id).await? {
+                Some(place) => operate::moved(verb, wish, id, &place, &self.metadata.schema())?,
+                None => return Ok(Err(Refusal::NotFound)),
+            },
+        };
+        Ok(self.engine.operate(id, operation).await?)
     }
-}
-
-fn refusal(id: InvocationId, operation: Operation, refusal: Refusal) -> ApiError {
-    if refusal == Refusal::NotFound {
-        return no_invocation(id);
-    }
-    let (status, text) = refused(operation, refusal);
-    ApiError::json(status, codes::ADM0003, format!("The invocation '{id}' {text}"))
-}
-
-fn no_invocation(id: InvocationId) -> ApiError {
-    ApiError::not_found(format!("The requested invocation '{id}' does not exist"))
 }
 
 #[derive(Deserialize)]
 pub(crate) struct OperateQuery {
     deployment: Option<String>,
-}
-
-/// Only `keep` is there yet: moving an invocation needs a command of its own.
-fn keeps_deployment(deployment: Option<&str>) -> Answer<()> {
-    match deployment {
-        None | Some("keep" | "Keep") => Ok(()),
-        Some(other)
-            if other.eq_ignore_ascii_case("latest") || other.parse::<millrace_model::DeploymentId>().is_ok() =>
-        {
-            Err(ApiError::unsupported("resuming on another deployment is not offered by this release"))
-        }
-        Some(_) => Err(ApiError::parameter("deployment", "bad format")),
-    }
+    #[serde(default)]
+    from: u32,
 }
 
 pub(crate) async fn operate(
     State(admin): State<Admin>,
     Path((id, name)): Path<(String, String)>,
     Query(query): Query<OperateQuery>,
-) -> Answer<StatusCode> {
-    let operation = operation(&name)?;
+) -> Answer<Response> {
+    let verb = verb(&name)?;
     let id = invocation_id(&id)?;
-    if operation == Operation::Resume {
-        keeps_deployment(query.deployment.as_deref())?;
-    }
-    match admin.engine.operate(id, operation).await? {
-        Ok(Done::Now) => Ok(StatusCode::OK),
-        Ok(Done::Asynchronously) => Ok(StatusCode::ACCEPTED),
-        Err(why) => Err(refusal(id, operation, why)),
+    let deployment = query.deployment.as_deref().map(Choice::parse).transpose()?;
+    match admin.operate(id, verb, Wish { deployment, from: query.from }).await? {
+        Ok(Done::Now) => Ok(StatusCode::OK.into_response()),
+        Ok(Done::Asynchronously) => Ok(StatusCode::ACCEPTED.into_response()),
+        Ok(Done::Made(new)) => Ok(Json(json!({"new_invocation_id": new.to_string()})).into_response()),
+        Err(why) => Err(operate::refusal(id, verb, why)),
     }
 }
 
@@ -138,7 +106,7 @@ pub(crate) async fn terminate(
 
 pub(crate) async fn one(State(admin): State<Admin>, Path(id): Path<String>) -> Answer<Json<Value>> {
     let id = invocation_id(&id)?;
-    let look = admin.engine.invocation(id).await?.ok_or_else(|| no_invocation(id))?;
+    let look = admin.engine.invocation(id).await?.ok_or_else(|| operate::no_invocation(id))?;
     Ok(Json(explain::invocation(id, &look)))
 }
 
@@ -148,44 +116,50 @@ pub(crate) struct BatchRequest {
     deployment: Option<String>,
 }
 
+/// One of a batch failed: what it is told.
+fn failure(id: InvocationId, error: ApiError) -> String {
+    match error {
+        ApiError::Json { message, .. } | ApiError::Text { message, .. } => message.trim_end_matches('.').to_owned(),
+        ApiError::Empty(status) => format!("Invocation '{id}' failed with status {status}"),
+    }
+}
+
 pub(crate) async fn batch(
     State(admin): State<Admin>,
     Path(name): Path<String>,
     Json(request): Json<BatchRequest>,
 ) -> Answer<Json<Value>> {
-    let operation = operation(&name)?;
+    let verb = verb(&name)?;
     let count = request.invocation_ids.len();
     if count > BATCH_MAX {
         let message = format!("Batch size {count} exceeds maximum allowed size of {BATCH_MAX}");
         return Err(ApiError::json(StatusCode::BAD_REQUEST, codes::ADM0001, message));
     }
-    if operation == Operation::Resume {
-        keeps_deployment(request.deployment.as_deref())?;
-    }
+    let deployment = request.deployment.as_deref().map(Choice::parse).transpose()?;
+    let wish = Wish { deployment, from: 0 };
     let outcomes: Vec<_> = stream::iter(request.invocation_ids)
         .map(|Id(id)| {
-            let engine = admin.engine.clone();
+            let admin = &admin;
             async move {
-                let failed = match engine.operate(id, operation).await {
-                    Ok(Ok(_)) => None,
-                    Ok(Err(Refusal::NotFound)) => Some(format!("Invocation '{id}' not found")),
-                    Ok(Err(why)) => {
-                        let text = refused(operation, why).1.trim_end_matches('.');
-                        Some(format!("Invocation '{id}' {text}"))
-                    }
-                    Err(error) => Some(error.message),
+                let outcome = match admin.operate(id, verb, wish).await {
+                    Ok(Ok(done)) => Ok(done),
+                    Ok(Err(why)) => Err(operate::refusal_in_batch(id, verb, why)),
+                    Err(error) => Err(failure(id, error)),
                 };
-                (id, failed)
+                (id, outcome)
             }
         })
         .buffered(BATCH_IN_FLIGHT)
         .collect()
         .await;
     let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
-    for (id, error) in outcomes {
-        match error {
-            None => succeeded.push(id.to_string()),
-            Some(error) => failed.push(json!({"invocation_id": id.to_string(), "error": error})),
+    for (id, outcome) in outcomes {
+        match outcome {
+            Ok(Done::Made(new)) => {
+                succeeded.push(json!({"old_invocation_id": id.to_string(), "new_invocation_id": new.to_string()}));
+            }
+            Ok(_) => succeeded.push(id.to_string().into()),
+            Err(error) => failed.push(json!({"invocation_id": id.to_string(), "error": error})),
         }
     }
     Ok(Json(json!({"succeeded": succeeded, "failed": failed})))

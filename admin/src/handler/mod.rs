@@ -4,8 +4,10 @@ pub(crate) mod deployments;
 pub(crate) mod invocations;
 pub(crate) mod kafka_clusters;
 pub(crate) mod keys;
+mod lambda;
 pub(crate) mod node;
 pub(crate) mod services;
+pub(crate) mod state;
 pub(crate) mod subscriptions;
 
 use std::{

@@ -32,7 +32,3 @@ pub(crate) async fn query() -> Answer<()> {
         GET /invocations/{id} and GET /services/{service}/keys/{key} show single invocations and keys";
     Err(ApiError::unsupported(message))
 }
-
-pub(crate) async fn state() -> Answer<()> {
-    Err(ApiError::unsupported("changing state from outside is not offered by this release; call a handler"))
-}

@@ -105,14 +105,14 @@ impl ServiceView {
         Self {
             name: stored.name.clone(),
             ty: stored.ty,
-            handlers: stored.handlers.iter().map(|handler| HandlerView::new(service, handler)).collect(),
+            handlers: stored.handlers.iter().map(|handler| HandlerView::new(service, handler, defaults)).collect(),
             deployment_id: service.deployment.id.to_string(),
             revision: stored.revision,
             public: service.public,
             idempotency_retention: or(settings.idempotency_retention, defaults.idempotency_retention),
             workflow_completion_retention: (stored.ty == ServiceType::Workflow)
                 .then(|| or(run_settings(stored).workflow_retention, defaults.workflow_retention)),
-            journal_retention: or(settings.journal_retention, defaults.journal_retention),
+            journal_retention: ApiDuration(settings.journal_retention(defaults)),
             inactivity_timeout: ApiDuration(settings.inactivity_timeout(defaults)),
             abort_timeout: ApiDuration(settings.abort_timeout(defaults)),
             enable_lazy_state: settings.lazy_state.unwrap_or(false),
@@ -140,7 +140,7 @@ fn or(said: Option<Millis>, default: std::time::Duration) -> ApiDuration {
 }
 
 impl HandlerView {
-    fn new(service: &Service, handler: &HandlerSchema) -> Self {
+    fn new(service: &Service, handler: &HandlerSchema, defaults: &Defaults) -> Self {
         let settings = &handler.settings;
         Self {
             name: handler.name.clone(),
@@ -159,7 +159,7 @@ impl HandlerView {
             metadata: handler.metadata.clone(),
             idempotency_retention: settings.idempotency_retention.map(ApiDuration::from),
             workflow_completion_retention: settings.workflow_retention.map(ApiDuration::from),
-            journal_retention: settings.journal_retention.map(ApiDuration::from),
+            journal_retention: settings.journal_retention.map(|_| ApiDuration(settings.journal_retention(defaults))),
             inactivity_timeout: settings.inactivity_timeout.map(ApiDuration::from),
             abort_timeout: settings.abort_timeout.map(ApiDuration::from),
             enable_lazy_state: settings.lazy_state,
@@ -197,7 +197,8 @@ pub(crate) async fn one(State(admin): State<Admin>, Path(name): Path<String>) ->
 pub(crate) async fn handlers(State(admin): State<Admin>, Path(name): Path<String>) -> Answer<Json<Value>> {
     let schema = admin.metadata.schema();
     let service = schema.service(&name).ok_or_else(|| no_service(&name))?;
-    let handlers: Vec<_> = service.stored().handlers.iter().map(|handler| HandlerView::new(service, handler)).collect();
+    let stored = service.stored().handlers.iter();
+    let handlers: Vec<_> = stored.map(|handler| HandlerView::new(service, handler, &admin.defaults)).collect();
     Ok(Json(json!({"handlers": handlers})))
 }
 
@@ -209,7 +210,7 @@ pub(crate) async fn handler(
     let service = schema.service(&name).ok_or_else(|| no_handler(&name, &handler))?;
     let stored = service.stored().handlers.iter().find(|stored| stored.name == handler);
     let stored = stored.ok_or_else(|| no_handler(&name, &handler))?;
-    Ok(Json(HandlerView::new(service, stored)))
+    Ok(Json(HandlerView::new(service, stored, &admin.defaults)))
 }
 
 #[derive(Default, Deserialize)]

@@ -95,7 +95,7 @@ async fn services_and_handlers() {
              "output_description": "application/json", "retry_policy": {"max_attempts": null}},
         ],
         "deployment_id": id, "revision": 1, "public": true,
-        "idempotency_retention": "1d", "journal_retention": "1d", "inactivity_timeout": "1m", "abort_timeout": "10m",
+        "idempotency_retention": "1d", "journal_retention": "1d", "inactivity_timeout": "1m", "abort_timeout": "1m",
         "enable_lazy_state": false,
         "retry_policy": {"initial_interval": "500ms", "exponentiation_factor": 2.0, "max_attempts": 70,
                          "max_interval": "1m", "on_max_attempts": "Pause"},
@@ -124,7 +124,7 @@ async fn services_and_handlers() {
     let (status, service) = api.patch("/services/Counter", patch).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!((&service["public"], &service["inactivity_timeout"]), (&json!(false), &json!("2h")));
-    assert_eq!((&service["handlers"][0]["public"], &service["abort_timeout"]), (&json!(false), &json!("10m")));
+    assert_eq!((&service["handlers"][0]["public"], &service["abort_timeout"]), (&json!(false), &json!("1m")));
     assert_eq!(api.patch("/services/Counter", json!([])).await.0, StatusCode::OK);
     let (status, _) = api.patch("/services/Counter", json!({"abort_timeout": "1 month"})).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);

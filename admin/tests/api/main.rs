@@ -4,5 +4,6 @@ mod cli;
 mod deployments;
 mod general;
 mod invocations;
+mod state;
 mod subscriptions;
 mod support;

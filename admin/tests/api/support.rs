@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
@@ -18,7 +19,7 @@ use hyper_util::{
 };
 use millrace_admin::{
     Admin, AdminConfig, DiscoverError, DiscoverRequest, Discovered, Discoverer, Engine, EngineError, InvocationLook,
-    KeyLook, Operation, Server, StatusReport, SubscriptionStatus, engine::Done,
+    KeyLook, Operation, Place, Server, StatusReport, SubscriptionStatus, engine::Done,
 };
 use millrace_cluster::{
     Metadata,
@@ -29,7 +30,11 @@ use millrace_cluster::{
     },
 };
 use millrace_machine::Refusal;
-use millrace_model::{DeploymentId, Env, InvocationId, SubscriptionId, TimestampMs, codes, invocation::ObjectKey};
+use millrace_model::{
+    DeploymentId, Env, InvocationId, SubscriptionId, TimestampMs, codes,
+    invocation::{HandlerKind, ObjectKey, Pin, Target},
+    state::StateVersion,
+};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -48,8 +53,15 @@ impl Env for Fixed {
 /// What endpoints answer, by uri.
 pub type Endpoints = Arc<std::sync::Mutex<BTreeMap<String, &'static str>>>;
 
+/// What the leaders were asked to do, in order.
+pub type Asked = Arc<std::sync::Mutex<Vec<Operation>>>;
+/// Edits of state.
+pub type Edits = Arc<std::sync::Mutex<Vec<(ObjectKey, Option<StateVersion>, Vec<(Bytes, Bytes)>)>>>;
+
 struct Fake {
     endpoints: Endpoints,
+    asked: Asked,
+    edits: Edits,
 }
 
 #[async_trait]
@@ -77,24 +89,53 @@ pub const PAUSED: u128 = 3;
 pub const INBOXED: u128 = 4;
 pub const UNKNOWN: u128 = 5;
 pub const LOST: u128 = 6;
+pub const RUN: u128 = 7;
+pub const WITHOUT_JOURNAL: u128 = 8;
+
+/// What all invocations run.
+pub fn place() -> Place {
+    let target =
+        Target { service: "Greeter".into(), handler: "greet".into(), key: "".into(), kind: HandlerKind::Plain };
+    Place { target, pin: Some(Pin { deployment: DeploymentId(1), protocol_version: 6 }) }
+}
 
 #[async_trait]
 impl Engine for Fake {
     async fn operate(&self, id: InvocationId, operation: Operation) -> Result<Result<Done, Refusal>, EngineError> {
         use Operation::*;
+        self.asked.lock().unwrap().push(operation);
         if id.unique == LOST {
             return Err(EngineError { code: codes::ENG0002, message: "the outcome is not known".into() });
         }
         Ok(match (id.unique, operation) {
             (COMPLETED, Purge | PurgeJournal) => Ok(Done::Now),
+            (COMPLETED, RestartAsNew { from: 99, .. }) => Err(Refusal::Unresolved),
+            (COMPLETED, RestartAsNew { .. }) => Ok(Done::Made(crate::support::id(100))),
+            (RUN, RestartAsNew { .. }) => Err(Refusal::Workflow),
+            (WITHOUT_JOURNAL, RestartAsNew { .. }) => Err(Refusal::NoInput),
             (COMPLETED, _) => Err(Refusal::Ended),
             (UNKNOWN, _) => Err(Refusal::NotFound),
-            (_, Purge | PurgeJournal) => Err(Refusal::NotEnded),
             (INBOXED, Pause) => Err(Refusal::NotRunning),
-            (INBOXED, Resume) => Err(Refusal::NotStarted),
+            (INBOXED, Resume { .. } | RestartAsNew { .. }) => Err(Refusal::NotStarted),
+            (RUNNING, Resume { deployment: Some(_) }) => Err(Refusal::NotPinned),
+            (_, Purge | PurgeJournal | RestartAsNew { .. }) => Err(Refusal::NotEnded),
             (RUNNING | PAUSED, Cancel) | (RUNNING, Pause) => Ok(Done::Asynchronously),
             _ => Ok(Done::Now),
         })
+    }
+
+    async fn place(&self, id: InvocationId) -> Result<Option<Place>, EngineError> {
+        Ok((id.unique != UNKNOWN).then(place))
+    }
+
+    async fn edit_state(
+        &self,
+        object: ObjectKey,
+        expected: Option<StateVersion>,
+        entries: Vec<(Bytes, Bytes)>,
+    ) -> Result<(), EngineError> {
+        self.edits.lock().unwrap().push((object, expected, entries));
+        Ok(())
     }
 
     async fn invocation(&self, id: InvocationId) -> Result<Option<InvocationLook>, EngineError> {
@@ -132,6 +173,8 @@ pub struct Api {
     pub address: SocketAddr,
     pub metadata: Metadata,
     pub endpoints: Endpoints,
+    pub asked: Asked,
+    pub edits: Edits,
     client: Client<HttpConnector, Full<bytes::Bytes>>,
     _stop: (oneshot::Sender<()>, oneshot::Sender<()>),
     _folder: tempfile::TempDir,
@@ -156,8 +199,8 @@ impl Api {
         let (stop_metadata, stopped_metadata) = oneshot::channel::<()>();
         tokio::spawn(task.run(async move { drop(stopped_metadata.await) }));
 
-        let endpoints = Endpoints::default();
-        let fake = Arc::new(Fake { endpoints: endpoints.clone() });
+        let (endpoints, asked, edits) = (Endpoints::default(), Asked::default(), Edits::default());
+        let fake = Arc::new(Fake { endpoints: endpoints.clone(), asked: asked.clone(), edits: edits.clone() });
         let admin = Admin {
             metadata: metadata.clone(),
             discoverer: fake.clone(),
@@ -174,7 +217,16 @@ impl Api {
         let (stop_server, stopped_server) = oneshot::channel::<()>();
         tokio::spawn(server.run(async move { drop(stopped_server.await) }));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { address, metadata, endpoints, client, _stop: (stop_metadata, stop_server), _folder: folder }
+        Self {
+            address,
+            metadata,
+            endpoints,
+            asked,
+            edits,
+            client,
+            _stop: (stop_metadata, stop_server),
+            _folder: folder,
+        }
     }
 
     /// Makes an endpoint answer.
@@ -209,9 +261,8 @@ impl Api {
         self.call(Method::PATCH, path, body).await
     }
 
-    pub async fn send_put(&self) -> (StatusCode, Value) {
-        let path = format!("/deployments/dp_1{}", "0".repeat(22));
-        self.call(Method::PUT, &path, serde_json::json!({})).await
+    pub async fn put(&self, path: &str, body: Value) -> (StatusCode, Value) {
+        self.call(Method::PUT, path, body).await
     }
 
     /// A body that is not JSON comes as a string.

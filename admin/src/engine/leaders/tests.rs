@@ -49,9 +49,9 @@ fn an_invocation_is_found_with_its_journal_and_what_it_waits_for() {
     rig.put::<Invocations>([(id(1), long), (id(2), waiting)]);
     rig.put::<Locks>([(object, lock.clone())]);
     let command = Entry::Command { ty: 0x0411, raw: bytes::Bytes::from_static(b"abc") };
-    rig.put::<Journal>(
-        (0..300).map(|index| ((id(1), index), JournalRow { appended_at: TimestampMs(1), entry: command.clone() })),
-    );
+    rig.put::<Journal>((0..300).map(|index| {
+        ((id(1), index), JournalRow { appended_at: TimestampMs(1), previous: 0, entry: command.clone() })
+    }));
     match look_at_invocation(&rig.store, &status, id(1)).unwrap().unwrap() {
         InvocationLook::Active { journal, attempt, lock, .. } => {
             assert_eq!((journal.len(), journal[0].index, journal[99].index), (100, 200, 299));
@@ -75,7 +75,12 @@ fn a_key_shows_its_own_inbox_only() {
     let target = Target { service: "S".into(), key: "k".into(), ..row(Status::Paused).target };
     rig.put::<Invocations>([(id(1), Invocation { target, ..row(Status::Paused) })]);
     rig.put::<Locks>([(object.clone(), lock.clone())]);
-    rig.put::<Inbox>([((object.clone(), 3), id(3)), ((object.clone(), 9), id(9)), ((neighbour, 4), id(4))]);
+    let waiting = |n| Waiting::Invocation(id(n));
+    rig.put::<Inbox>([
+        ((object.clone(), 3), waiting(3)),
+        ((object.clone(), 9), waiting(9)),
+        ((neighbour, 4), waiting(4)),
+    ]);
     let look = look_at_key(&rig.store, &LeaderStatus::default(), &object).unwrap();
     assert_eq!((look.lock, look.waiting), (Some(lock), vec![id(3), id(9)]));
     assert_eq!(look.holder.unwrap().status, Status::Paused);
@@ -102,7 +107,7 @@ fn sizes_of_notifications_are_those_of_their_values() {
     let of = |result| {
         let notification =
             Notification { ty: 0x800C, id: millrace_model::journal::NotificationId::Completion(1), result };
-        line(4, &JournalRow { appended_at: TimestampMs(1), entry: Entry::Notification(notification) })
+        line(4, &JournalRow { appended_at: TimestampMs(1), previous: 0, entry: Entry::Notification(notification) })
     };
     let sleep = of(NotificationResult::Void);
     assert_eq!((sleep.index, sleep.ty, sleep.command, sleep.bytes), (4, 0x800C, false, 0));
