@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use millrace_model::{
-    DeploymentId, InvocationId, Lsn, PartitionId, PartitionKey, TimestampMs,
+    DeploymentId, InvocationId, Lsn, PartitionId, PartitionKey, Text, TimestampMs,
     command::{Action, Attempt as Proposal, Callee, CommandEffect, Decision, Slice},
     invocation::{AttemptError, HandlerKind, NewInvocation, Pin, Source, Target},
-    journal::{Awaiting, Completion, Entry, Failure, JournalRow, Notification, NotificationId, NotificationResult, ty},
+    journal::{
+        AwaitNode, Awaiting, Combinator, Completion, Entry, Failure, JournalRow, Notification, NotificationId,
+        NotificationResult, SIGNAL_AWAKEABLE_FIRST, SIGNAL_CANCEL, ty,
+    },
 };
 use millrace_partition::{AttemptJob, Feed};
 use tokio::sync::mpsc::{Receiver, error::TryRecvError};
@@ -69,6 +72,8 @@ pub struct Attempt {
     next_index: u32,
     results: BTreeMap<u32, NotificationResult>,
     cancelled: bool,
+    /// Its awakeable is completed.
+    poked: bool,
     seen: u32,
     feed: Receiver<Feed>,
     state: Bytes,
@@ -119,6 +124,7 @@ impl Attempt {
             next_index: 1,
             results: BTreeMap::new(),
             cancelled: false,
+            poked: false,
             seen: journal.len() as u32,
             feed,
             state: log.unwrap_or_default(),
@@ -153,6 +159,11 @@ impl Attempt {
                     return Err(Violation::new(Invariant::Once, what));
                 }
             }
+            NotificationId::Signal(SIGNAL_AWAKEABLE_FIRST) if self.poked => {
+                let what = format!("an awakeable of {} was completed twice", self.id);
+                return Err(Violation::new(Invariant::Once, what));
+            }
+            NotificationId::Signal(SIGNAL_AWAKEABLE_FIRST) => self.poked = true,
             NotificationId::Signal(_) | NotificationId::Named(_) => self.cancelled = true,
         }
         Ok(())
@@ -276,10 +287,19 @@ impl Attempt {
     }
 
     fn wait(&mut self, completion: u32, step: &mut Step, around: &mut Around<'_>) {
-        let awaiting = Awaiting { completions: vec![completion], signals: vec![1], ..Awaiting::default() };
-        let is_run = self.ops[completion as usize / 2] == Op::Run;
-        if is_run {
-            return;
+        let mut awaiting = Awaiting { completions: vec![completion], signals: vec![1], ..Awaiting::default() };
+        match self.ops[self.at] {
+            Op::Run => return,
+            Op::Listen(_) => awaiting.signals.push(SIGNAL_AWAKEABLE_FIRST),
+            Op::Call { wait: true, .. } if around.rng.chance(500) => {
+                awaiting.completions.push(completion - 1);
+                awaiting.tree = cancel_or_all();
+            }
+            Op::Fulfil => {
+                awaiting.completions = vec![self.at as u32 * 2, self.promised()];
+                awaiting.tree = cancel_or_all();
+            }
+            _ => {}
         }
         if self.asked_to_suspend || around.rng.chance(300) {
             self.actions.push(Action::Suspend { awaiting, seen: self.seen });
@@ -330,8 +350,14 @@ impl Attempt {
             }
         }
         let awaited = match op {
-            Op::Read { lazy: true } | Op::Run | Op::Sleep(_) => Some(completion),
+            Op::Listen(_) if self.poked => None,
+            Op::Read { lazy: true } | Op::Run | Op::Sleep(_) | Op::Listen(_) => Some(completion),
+            Op::Watch { .. } if self.callee().is_some() => Some(completion),
+            Op::Fulfil if self.results.contains_key(&completion) => Some(self.promised()),
+            Op::Fulfil => Some(completion),
             Op::Call { wait: true, .. } => Some(completion + 1),
+            // What follows is about the callee.
+            Op::Call { wait: false, .. } if self.names_callee() => Some(completion),
             _ => None,
         };
         if let Some(awaited) = awaited {
@@ -377,6 +403,26 @@ impl Attempt {
         true
     }
 
+    /// The completion of the promise that is to be completed.
+    fn promised(&self) -> u32 {
+        let at = self.ops[..self.at].iter().rposition(|op| *op == Op::Promise);
+        at.expect("one is asked for before it is completed") as u32 * 2
+    }
+
+    /// What the last one-way call made.
+    fn callee(&self) -> Option<InvocationId> {
+        let at = self.ops[..self.at].iter().rposition(|op| matches!(op, Op::Call { wait: false, .. }))?;
+        match self.results.get(&(at as u32 * 2)) {
+            Some(NotificationResult::InvocationId(id)) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// Something after this op is about what it calls.
+    fn names_callee(&self) -> bool {
+        self.ops[self.at..].iter().any(|op| matches!(op, Op::Watch { .. } | Op::Poke { .. }))
+    }
+
     /// Sends the command of an op, or meets the one that an earlier attempt has sent.
     fn issue(&mut self, op: Op, completion: u32, around: &mut Around<'_>) -> Result<(), Violation> {
         let kind = match op {
@@ -409,6 +455,11 @@ impl Attempt {
         self.next_index += 1;
         self.finished = matches!(op, Op::Output { .. });
         Ok(())
+    }
+
+    /// A name of its own.
+    fn promise(&self, completion: u32) -> Text {
+        format!("{}-{completion}", self.id).into()
     }
 
     /// What the op's command does; its argument goes behind `raw`.
@@ -451,6 +502,28 @@ impl Attempt {
                 };
                 (ty::CALL & 0x7fff, CommandEffect::Call(Box::new(callee)))
             }
+            Op::Listen(ms) => {
+                let wake_at = TimestampMs(around.now + ms);
+                (0x040C, CommandEffect::Sleep { wake_at, completion })
+            }
+            Op::Watch { wait } => match (self.callee(), wait) {
+                (None, _) => (0x0408, CommandEffect::None),
+                (Some(target), true) => (0x0412, CommandEffect::Attach { target, completion }),
+                (Some(target), false) => (0x0413, CommandEffect::GetOutput { target, completion }),
+            },
+            Op::Poke { cancel } => match self.callee() {
+                None => (0x0408, CommandEffect::None),
+                Some(target) => {
+                    let index = if cancel { SIGNAL_CANCEL } else { SIGNAL_AWAKEABLE_FIRST };
+                    let (signal, result) = (NotificationId::Signal(index), NotificationResult::Void);
+                    (0x0410, CommandEffect::SendSignal { target, signal, result })
+                }
+            },
+            Op::Promise => (0x0409, CommandEffect::GetPromise { key: self.promise(completion), completion }),
+            Op::Fulfil => {
+                let result = Completion::Success(Bytes::new());
+                (0x040B, CommandEffect::CompletePromise { key: self.promise(self.promised()), result, completion })
+            }
             Op::Output { fail } => {
                 let value = (!fail).then(|| put(&self.program.number.to_le_bytes()));
                 let failure = fail.then(|| Failure::new(500, "it says no"));
@@ -458,6 +531,17 @@ impl Attempt {
             }
         }
     }
+}
+
+/// A cancellation, or both completions.
+fn cancel_or_all() -> Vec<AwaitNode> {
+    let node = |combinator, leaves: &[u32], children, children_end| AwaitNode {
+        combinator,
+        leaves: leaves.to_vec(),
+        children,
+        children_end,
+    };
+    vec![node(Combinator::FirstCompleted, &[2], 1, 2), node(Combinator::AllCompleted, &[0, 1], 0, 0)]
 }
 
 fn error(message: &'static str) -> AttemptError {

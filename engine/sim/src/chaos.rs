@@ -3,12 +3,15 @@
 use std::collections::btree_map::Entry;
 
 use millrace_log::Loglet;
+use millrace_machine::StateView;
 use millrace_model::{
     Command, InvocationId, PartitionId, PartitionKey, TimestampMs,
     command::{SeekReason, SeekSource, TerminateMode},
     invocation::{Invocation, Source, Status},
+    journal::{NotificationId, NotificationResult, SIGNAL_AWAKEABLE_FIRST},
     key::idempotent_invocation,
-    table::{Ended, Invocations, Sources},
+    state::{StateEdit, StateVersion},
+    table::{Ended, Invocations, Sources, State},
 };
 use millrace_partition::Input;
 
@@ -306,7 +309,7 @@ impl World {
         }
         let partition = PartitionId(self.rng.below(u64::from(self.tuning.partitions)) as u16);
         let now = TimestampMs(self.now);
-        let kind = self.rng.below(7);
+        let kind = self.rng.below(9);
         let view = self.check.view(partition);
         let command = if kind < 4 {
             let active = self.active(partition);
@@ -321,6 +324,16 @@ impl World {
             let Some((id, _)) = self.rng.pick(&rows::<Ended>(view)).cloned() else { return };
             self.purged.insert(id);
             if kind == 4 { Command::Purge { id, now } } else { Command::PurgeJournal { id, now } }
+        } else if kind == 7 {
+            let Some((target, _)) = self.rng.pick(&self.active(partition)).cloned() else { return };
+            let signal = NotificationId::Signal(SIGNAL_AWAKEABLE_FIRST);
+            Command::Signal { target, signal, result: NotificationResult::Void, now }
+        } else if kind == 8 {
+            // All state as it is; by the time of its turn it may be another, and then nothing happens.
+            let Some(((object, _), _)) = self.rng.pick(&rows::<State>(view)).cloned() else { return };
+            let entries = view.state(&object).expect("the machine wrote it");
+            let expected = Some(StateVersion::of(entries.iter().map(|(key, value)| (&key[..], &value[..]))));
+            Command::MutateState { object, edit: StateEdit { expected, entries }, now }
         } else {
             let Some((source, row)) = self.rng.pick(&rows::<Sources>(view)).cloned() else { return };
             let position = (row.position + 2 - self.rng.below(8) as i64).max(0);

@@ -45,6 +45,22 @@ pub enum Op {
         /// Milliseconds until it may start.
         delay: u64,
     },
+    /// Waits for an awakeable, which somebody may complete, but no longer than these milliseconds.
+    Listen(u64),
+    /// Attaches to what the last one-way call made, or looks at its output.
+    Watch {
+        /// Waits for the result.
+        wait: bool,
+    },
+    /// Sends a signal to what the last one-way call made.
+    Poke {
+        /// A cancellation; else it completes its awakeable.
+        cancel: bool,
+    },
+    /// Asks for a promise of its key, without waiting for it yet.
+    Promise,
+    /// Completes the promise of the last [`Op::Promise`], and waits until it has heard of it.
+    Fulfil,
     /// Ends.
     Output {
         /// With a terminal failure.
@@ -76,15 +92,32 @@ impl Program {
         let mut rng = Rng::new(self.seed);
         let mut ops = Vec::new();
         for _ in 0..rng.below(4) {
-            ops.push(match rng.below(if self.depth < DEPTH_MAX { 5 } else { 3 }) {
+            let op = match rng.below(if self.depth < DEPTH_MAX { 7 } else { 5 }) {
                 0 | 1 => Op::Run,
                 2 => Op::Sleep(rng.delay(200)),
-                3 => Op::Call { key: Self::callee(&mut rng, keys), wait: true, delay: 0 },
+                3 => Op::Listen(rng.delay(300)),
+                4 => match self.keyed {
+                    true => {
+                        ops.push(Op::Promise);
+                        Op::Fulfil
+                    }
+                    false => Op::Run,
+                },
+                5 => Op::Call { key: Self::callee(&mut rng, keys), wait: true, delay: 0 },
                 _ => {
                     let delay = if rng.chance(300) { rng.between(1, 1500) } else { 0 };
-                    Op::Call { key: Self::callee(&mut rng, keys), wait: false, delay }
+                    let call = Op::Call { key: Self::callee(&mut rng, keys), wait: false, delay };
+                    ops.push(call);
+                    match rng.below(5) {
+                        0 => Op::Watch { wait: true },
+                        1 => Op::Watch { wait: false },
+                        2 => Op::Poke { cancel: true },
+                        3 => Op::Poke { cancel: false },
+                        _ => Op::Run,
+                    }
                 }
-            });
+            };
+            ops.push(op);
         }
         if self.keyed {
             let read = rng.index(ops.len() + 1);

@@ -6,10 +6,10 @@ use millrace_log::{Applied, CountingReader};
 use millrace_machine::MemoryView;
 use millrace_model::{
     Command, PartitionId, TimestampMs,
-    invocation::{Invocation, Status},
+    invocation::{Invocation, Promise, Status},
     journal::Completion,
     source::Budget,
-    table::{Budgets, Ended, Expiries, Inbox, Invocations, Journal, Locks, Outbox, Table, Timers},
+    table::{Budgets, Ended, Expiries, Inbox, Invocations, Journal, Locks, Outbox, Promises, Table, Timers},
 };
 use millrace_partition::{Store, follow};
 
@@ -224,6 +224,11 @@ impl World {
         for partition in self.partitions() {
             let view = self.check.view(partition);
             let left = [left::<Invocations>(view), left::<Ended>(view), left::<Journal>(view), left::<Expiries>(view)];
+            let waited_for = |(_, row): &(_, Promise)| matches!(row, Promise::Awaited(_));
+            if let Some((key, row)) = rows::<Promises>(view).into_iter().find(waited_for) {
+                let what = format!("the promise {key:?} still has {row:?}");
+                return Err(Violation::new(Invariant::Drain, what));
+            }
             if let Some(what) = left.into_iter().flatten().next() {
                 let what = format!("partition {partition} keeps {what} beyond retention");
                 return Err(Violation::new(Invariant::Drain, what));

@@ -124,7 +124,7 @@ impl Sources {
         let mut next = ingest.from;
         for record in &ingest.records {
             let (offset, made) = match record {
-                IngestRecord::Reject { offset, .. } => (*offset, None),
+                IngestRecord::Reject { offset, .. } | IngestRecord::Letter { offset, .. } => (*offset, None),
                 IngestRecord::Invoke(new) => {
                     let program = Program::decode(&new.value).expect("the workload made it");
                     let place = self.produced[&program.number];
