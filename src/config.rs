@@ -13,6 +13,8 @@ mod fault;
 mod kafka;
 mod layers;
 mod node;
+mod policies;
+mod secrets;
 mod sections;
 mod settings;
 mod unused;
@@ -83,7 +85,9 @@ pub fn load(sources: &Sources) -> Result<Config, Faults> {
     }
     layers.add_environment(&sources.environment);
     layers.add_flags(&sources.flags);
-    let warnings = unused::set_aside(&mut layers);
+    let deprecated = policies::translate(&mut layers, &mut faults);
+    let mut warnings = unused::set_aside(&mut layers);
+    warnings.extend(deprecated);
     let config = sections::check(layers, warnings, &mut faults);
     faults.into_result(config)
 }
@@ -95,6 +99,7 @@ impl Config {
         all.add_text(DEFAULTS, Origin::Default).expect("our own file is TOML");
         all.add(&self.layers);
         kafka::mask(&mut all);
+        secrets::mask(&mut all);
         all.to_toml()
     }
 }

@@ -173,7 +173,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Node> {
         },
         timers_in_memory: settings.timers_in_memory,
         cleanup_interval_ms: settings.cleanup_interval.as_millis() as u64,
-        eager_state_bytes_max: usize::try_from(settings.invoker.message_size_limit).unwrap_or(usize::MAX) / 2,
+        eager_state_bytes_max: settings.invoker.eager_state_bytes_max(),
     };
     let held_back = Arc::clone(&log);
     let equipment = Equipment {

@@ -11,6 +11,9 @@ const PREFIX: &str = "MILLRACE_";
 /// Variables that begin like settings and are none: of the command line, of scripts and of tests.
 const NOT_SETTINGS: [&str; 4] = ["MILLRACE_CONFIG", "MILLRACE_CACHE", "MILLRACE_BIN", "MILLRACE_ARGS"];
 const NOT_SETTINGS_PREFIXES: [&str; 2] = ["MILLRACE_TEST", "MILLRACE_BENCH"];
+/// Variables that every program knows, and the settings that they are here.
+const WELL_KNOWN: [(&str, &str); 3] =
+    [("HTTP_PROXY", "http-proxy"), ("NO_PROXY", "no-proxy"), ("AWS_EXTERNAL_ID", "aws-assume-role-external-id")];
 /// Largest configuration file: a thousand Kafka clusters with certificates.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
@@ -83,8 +86,13 @@ impl Layers {
         Ok(())
     }
 
-    /// `MILLRACE_ADMIN__BIND_ADDRESS` is `admin.bind-address`.
+    /// `MILLRACE_ADMIN__BIND_ADDRESS` is `admin.bind-address`. That counts more than a variable for all programs.
     pub fn add_environment(&mut self, variables: &[(String, String)]) {
+        for (name, text) in variables {
+            if let Some((_, key)) = WELL_KNOWN.iter().find(|(known, _)| known == name).filter(|_| !text.is_empty()) {
+                self.add_written(vec![(*key).to_owned()], text, Origin::Environment(name.clone()));
+            }
+        }
         for (name, text) in variables {
             let Some(setting) = name.strip_prefix(PREFIX) else { continue };
             let ignored = NOT_SETTINGS.contains(&name.as_str())
@@ -139,6 +147,10 @@ impl Layers {
         self.0.iter()
     }
 
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Key, &mut Leaf)> {
+        self.0.iter_mut()
+    }
+
     pub fn get(&self, key: &[&str]) -> Option<&Leaf> {
         self.0.iter().find(|(known, _)| *known == key).map(|(_, leaf)| leaf)
     }
@@ -155,6 +167,29 @@ impl Layers {
         }
     }
 
+    /// What is set below `prefix`, and where the first of it was.
+    pub fn section(&self, prefix: &[&str]) -> Option<(Table, Origin)> {
+        let mut table = Table::new();
+        let mut origin = None;
+        for (key, leaf) in self.0.iter().filter(|(key, _)| is_below(key, prefix)) {
+            insert(&mut table, &key[prefix.len()..], leaf.value.clone());
+            origin.get_or_insert_with(|| leaf.origin.clone());
+        }
+        Some((table, origin?))
+    }
+
+    /// The same, and takes it out.
+    pub fn take(&mut self, prefix: &[&str]) -> Option<(Table, Origin)> {
+        let taken = self.section(prefix);
+        self.0.retain(|key, _| !is_below(key, prefix));
+        taken
+    }
+
+    pub fn set(&mut self, key: &[&str], value: Value, origin: Origin) {
+        let key = key.iter().map(|part| (*part).to_owned()).collect();
+        self.0.insert(key, Leaf { value, text: None, origin });
+    }
+
     /// Keeps those that `keep` wants.
     pub fn retain(&mut self, mut keep: impl FnMut(&Key, &Leaf) -> bool) {
         self.0.retain(|key, leaf| keep(key, leaf));
@@ -167,6 +202,10 @@ impl Layers {
         }
         toml::to_string(&all).expect("values that were read can be written")
     }
+}
+
+fn is_below(key: &Key, prefix: &[&str]) -> bool {
+    key.len() > prefix.len() && key.iter().zip(prefix).all(|(a, b)| a == b)
 }
 
 /// Puts a value where it belongs. A value in the place of a table gives way.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use millrace_ingress::{IngressConfig, config::REQUEST_SIZE_MAX};
-use millrace_model::{ByteSize, Span};
+use millrace_model::{ByteSize, Span, units::attempts};
 use serde::Deserialize;
 
 use super::Faults;
@@ -40,6 +40,8 @@ pub struct NodeSection {
     pub disk_watermark: f64,
     pub default_journal_retention: Span,
     pub max_journal_retention: Option<Span>,
+    #[serde(with = "attempts")]
+    pub max_retry_policy_max_attempts: Option<u32>,
     pub log_filter: String,
     pub log_format: LogFormat,
     pub log_disable_ansi_codes: bool,
@@ -62,6 +64,7 @@ impl Default for NodeSection {
             disk_watermark: 0.95,
             default_journal_retention: Span::seconds(24 * 60 * 60),
             max_journal_retention: None,
+            max_retry_policy_max_attempts: None,
             log_filter: "warn,millrace=info".to_owned(),
             log_format: LogFormat::Pretty,
             log_disable_ansi_codes: false,
@@ -115,6 +118,11 @@ impl NodeSection {
                     "1 to 1024".to_owned(),
                 ),
                 ((0.1..=1.0).contains(&self.disk_watermark), "disk-watermark", "0.1 to 1.0".to_owned()),
+                (
+                    self.max_retry_policy_max_attempts != Some(0),
+                    "max-retry-policy-max-attempts",
+                    "at least 1: the first attempt counts".to_owned(),
+                ),
             ],
             faults,
         );

@@ -20,8 +20,19 @@ const PREFIXES: [(&[&str], Section); 7] = [
     (&["admin"], Section::Admin),
 ];
 /// Settings of the top level that belong to connections to services.
-const CLIENT_KEYS: [&str; 4] =
-    ["connect-timeout", "http-keep-alive-options", "initial-max-send-streams", "extra-ca-file"];
+const CLIENT_KEYS: [&str; 11] = [
+    "additional-request-headers",
+    "aws-assume-role-external-id",
+    "aws-profile",
+    "connect-timeout",
+    "extra-ca-file",
+    "http-keep-alive-options",
+    "http-proxy",
+    "initial-max-send-streams",
+    "no-proxy",
+    "request-compression-threshold",
+    "request-identity-private-key-pem-file",
+];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Section {
@@ -74,6 +85,9 @@ pub fn check(layers: Layers, warnings: Vec<String>, faults: &mut Faults) -> Conf
     let invoker = config.invoker.faults().into_iter().chain(config.client.faults()).chain(config.retry.faults());
     for fault in invoker {
         faults.add(fault.key, None, format!("must be {}", fault.must));
+    }
+    for (key, message) in config.client.file_faults() {
+        faults.add(key, config.layers.get(&[key]).map(|leaf| leaf.origin.clone()), message);
     }
     config
 }

@@ -40,6 +40,7 @@ impl Config {
             journal_retention_max: self.node.max_journal_retention.map(|max| max.0),
             inactivity_timeout: self.invoker.inactivity_timeout,
             abort_timeout: self.invoker.abort_timeout,
+            lazy_state: self.invoker.disable_eager_state,
             retry: RetryPolicy {
                 initial_interval: retry.initial_interval,
                 max_interval: retry.max_interval,
@@ -50,6 +51,7 @@ impl Config {
                     OnMaxAttempts::Kill => Stored::Kill,
                 },
             },
+            max_attempts_max: self.node.max_retry_policy_max_attempts,
             ..Defaults::default()
         }
     }

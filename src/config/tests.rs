@@ -173,8 +173,8 @@ fn settings_of_the_peer_that_mean_nothing_here() {
         gossip-num-peers = 2
         [bifrost.local]
         rocksdb-disable-wal = false
-        [metadata-client.backoff-policy]
-        type = "exponential"
+        [metadata-client]
+        type = "replicated"
     "#;
     let config = load_all(text, &[], &[]).unwrap();
     assert_eq!(config.store.rocksdb_total_memory_size.0, 64 << 20);
@@ -221,7 +221,9 @@ fn the_printed_defaults_are_complete() {
         ("http-keep-alive-options.", known::<millrace_invoker::KeepAlive>()),
         ("default-retry-policy.", known::<DefaultRetryPolicy>()),
         ("worker.", known::<WorkerSection>()),
-        ("worker.invoker.", known::<InvokerConfig>()),
+        ("worker.invoker.", known::<InvokerConfig>().into_iter().filter(|key| !key.ends_with("-throttling")).collect()),
+        ("worker.invoker.invocation-throttling.", known::<millrace_invoker::ThrottlingConfig>()),
+        ("worker.invoker.action-throttling.", known::<millrace_invoker::ThrottlingConfig>()),
         ("worker.storage.", known::<StoreConfig>()),
         ("log.local.", known::<LocalLogConfig>()),
         ("ingress.", known::<IngressSection>()),
@@ -254,4 +256,124 @@ fn a_dump_loads_again_and_hides_secrets() {
     assert_eq!(again.node, config.node);
     assert_eq!(again.invoker, config.invoker);
     assert_eq!(again.admin.bind_address, address("127.0.0.1:1"));
+}
+
+#[test]
+fn files_that_settings_name_are_looked_at() {
+    let key = file(
+        "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIGpOscQf4l7igdfZjINP6g6PVe06a+koKSu90HImy2mq\n-----END PRIVATE KEY-----\n",
+    );
+    let name = "MILLRACE_REQUEST_IDENTITY_PRIVATE_KEY_PEM_FILE";
+    let good = load_all("", &[(name, key.path().to_str().unwrap())], &[]).unwrap();
+    assert_eq!(good.client.request_identity_private_key_pem_file.as_deref(), Some(key.path()));
+    let other = file("no key");
+    let setting = "request-identity-private-key-pem-file";
+    for (path, what) in [(other.path().to_str().unwrap(), "has 0 private keys"), ("/nonexistent", "cannot be read")] {
+        let report = check_faults("", &[(name, path)], &[setting]);
+        assert!(report.starts_with(&format!("RT0002: {setting} (environment {name}): ")), "{report}");
+        assert!(report.contains(path) && report.contains(what), "{report}");
+    }
+    check_faults("extra-ca-file = '/nonexistent'", &[], &["extra-ca-file"]);
+}
+
+#[test]
+fn a_dump_hides_what_goes_to_others() {
+    let text = "aws-assume-role-external-id = 'hunter2'\nadditional-request-headers = { x-api-key = 'hunter3' }";
+    let dump = load_all(text, &[], &[]).unwrap().dump();
+    assert!(dump.contains("x-api-key") && !dump.contains("hunter"), "{dump}");
+}
+
+/// Names and values of the product documentation's default configuration: a file that served there serves here.
+const DOCUMENTED: &str = include_str!("documented.toml");
+/// Of those, what has a meaning here; all others are set aside with a warning.
+const READ: [&str; 28] = [
+    "roles",
+    "cluster-name",
+    "advertised-address",
+    "default-num-partitions",
+    "default-replication",
+    "shutdown-timeout",
+    "log-filter",
+    "log-format",
+    "log-disable-ansi-codes",
+    "no-proxy",
+    "connect-timeout",
+    "request-compression-threshold",
+    "disable-prometheus",
+    "rocksdb-total-memory-size",
+    "rocksdb-total-memtables-ratio",
+    "default-journal-retention",
+    "http-keep-alive-options.interval",
+    "http-keep-alive-options.timeout",
+    "worker.cleanup-interval",
+    "worker.invoker.inactivity-timeout",
+    "worker.invoker.abort-timeout",
+    "worker.invoker.message-size-warning",
+    "worker.invoker.concurrent-invocations-limit",
+    "admin.bind-address",
+    "ingress.bind-address",
+    "ingress.kafka-clusters",
+    "base-dir",
+    "bind-address",
+];
+
+#[test]
+fn the_documented_configuration_is_understood() {
+    let config = load_all(DOCUMENTED, &[], &[]).unwrap();
+    let mut layers = Layers::default();
+    layers.add_text(DOCUMENTED, Origin::File).unwrap();
+    let warned = |key: &str| config.warnings.iter().any(|warning| warning.starts_with(&format!("{key} (")));
+    for (key, _) in layers.iter() {
+        let key = key.join(".");
+        assert_ne!(READ.contains(&key.as_str()), warned(&key), "{key}: {:?}", config.warnings);
+    }
+    assert_eq!(config.store.rocksdb_total_memory_size.0, 6 << 30);
+    assert_eq!(config.node.default_num_partitions, 24);
+    assert_eq!(config.worker.cleanup_interval.0, Duration::from_secs(3600));
+    assert_eq!(config.invoker.abort_timeout, Duration::from_secs(60));
+    assert_eq!(config.invoker.message_size_warning, 10 << 20);
+    // A name that is nearly right is an error that names it.
+    let wrong = DOCUMENTED.replace("cleanup-interval", "clean-up-interval");
+    assert_eq!(load_all(&wrong, &[], &[]).unwrap_err().keys(), ["worker.clean-up-interval"]);
+}
+
+#[test]
+fn the_retired_retry_policy_is_read() {
+    let policy = |text: &str| {
+        let config = load_all(text, &[], &[]).unwrap();
+        let retry = config.retry.policy();
+        (retry.initial_interval, retry.factor, retry.max_attempts, retry.max_interval, config.warnings)
+    };
+    let ms = Duration::from_millis;
+    let section = "[worker.invoker.retry-policy]\n";
+    let (initial, factor, attempts, max, warnings) =
+        policy(&format!("{section}type = 'exponential'\ninitial-interval = '70ms'\nfactor = 3.0\nmax-attempts = 5"));
+    assert_eq!((initial, factor, attempts), (ms(70), 3.0, Some(5)));
+    assert!(max > Duration::from_secs(3600));
+    assert!(warnings.iter().any(|warning| warning.contains("worker.invoker.retry-policy (file) is deprecated")));
+    let (initial, factor, attempts, max, _) = policy(&format!("{section}type = 'fixed-delay'\ninterval = '2s'"));
+    assert_eq!((initial, factor, attempts, max), (ms(2000), 1.0, None, ms(2000)));
+    assert_eq!(policy(&format!("{section}type = 'none'")).2, Some(1));
+    // The present one counts.
+    let both = format!("[default-retry-policy]\nmax-attempts = 7\n{section}type = 'none'");
+    let (_, _, attempts, _, warnings) = policy(&both);
+    assert_eq!(attempts, Some(7));
+    assert!(warnings[0].contains("worker.invoker.retry-policy (file) has no effect"), "{warnings:?}");
+    // What is wrong in any of them is a fault.
+    check_faults(&format!("{section}type = 'sometimes'"), &[], &["worker.invoker.retry-policy"]);
+    check_faults("[network-error-retry-policy]\ntype = 'fixed-delay'", &[], &["network-error-retry-policy"]);
+    let every = "[network-error-retry-policy]\ntype = 'none'\n[metadata-client.backoff-policy]\ntype = 'fixed-delay'\n\
+                 interval = '1s'\n[bifrost.read-retry-policy]\ntype = 'exponential'\ninitial-interval = 'PT1S'";
+    assert!(load_all(every, &[], &[]).is_ok());
+}
+
+#[test]
+fn variables_of_all_programs() {
+    let environment = [("HTTP_PROXY", "http://127.0.0.1:3128"), ("NO_PROXY", "localhost,example.com")];
+    let config = load_all("http-proxy = 'http://127.0.0.1:1'", &environment, &[]).unwrap();
+    assert!(format!("{:?}", config.client.http_proxy).contains("3128"), "{:?}", config.client.http_proxy);
+    assert!(format!("{:?}", config.client.no_proxy).contains("example.com"));
+    let own = [environment[0], ("MILLRACE_HTTP_PROXY", "http://127.0.0.1:7")];
+    let config = load_all("", &own, &[]).unwrap();
+    assert!(!format!("{:?}", config.client.http_proxy).contains("3128"));
 }

@@ -19,15 +19,13 @@ const STORAGE: &str = "the store tunes itself";
 const TRACES: &str = "traces are not exported";
 
 /// A key, or with a dot or a hyphen at its end all that begin like it; and why it has no effect.
-const UNUSED: [(&str, &str); 39] = [
+const UNUSED: [(&str, &str); 37] = [
     ("auto-provision", ONE_NODE),
     ("force-node-id", ONE_NODE),
     ("location", ONE_NODE),
     ("disable-telemetry", "nothing is ever sent"),
     ("tracing-", TRACES),
     ("tokio-console-bind-address", "there is no console in this build"),
-    ("no-proxy", "no proxy is used"),
-    ("request-compression-threshold", "requests are not compressed"),
     ("initialization-timeout", ONE_NODE),
     ("metadata-update-interval", ONE_NODE),
     ("metadata-fetch-from-peer-timeout", ONE_NODE),

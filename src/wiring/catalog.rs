@@ -11,7 +11,7 @@ use millrace_cluster::{
         object::{Deployment, ProtocolMode},
         options::OnFailure as Wanted,
         schema::{Handler, Service},
-        service::{Defaults, OnMaxAttempts as Stored, ServiceType},
+        service::{Defaults, OnMaxAttempts as Stored, ServiceType, Settings},
     },
 };
 use millrace_ingress::{HandlerRoute, Routes, ServiceRoute, routes::Retention};
@@ -165,6 +165,25 @@ impl Catalog {
     }
 }
 
+fn policy(settings: &Settings, defaults: &Defaults) -> AttemptPolicy {
+    let retry = settings.retry_policy(defaults);
+    AttemptPolicy {
+        inactivity_timeout: settings.inactivity_timeout(defaults),
+        abort_timeout: settings.abort_timeout(defaults),
+        retry: RetryPolicy {
+            initial_interval: retry.initial_interval,
+            factor: retry.factor,
+            max_interval: retry.max_interval,
+            max_attempts: retry.max_attempts,
+            on_max_attempts: match retry.on_max_attempts {
+                Stored::Pause => OnMaxAttempts::Pause,
+                Stored::Kill => OnMaxAttempts::Kill,
+            },
+        },
+        lazy_state: settings.lazy_state(defaults),
+    }
+}
+
 impl Registry for Catalog {
     fn deployment_for(&self, service: &str) -> Option<Arc<DeploymentInfo>> {
         let table = self.table();
@@ -195,25 +214,8 @@ impl Registry for Catalog {
 
     fn policy(&self, service: &str, handler: &str) -> AttemptPolicy {
         let defaults = &self.0.defaults;
-        let policy = self.handler(service, handler, |handler| {
-            let retry = handler.settings.retry_policy(defaults);
-            AttemptPolicy {
-                inactivity_timeout: handler.settings.inactivity_timeout(defaults),
-                abort_timeout: handler.settings.abort_timeout(defaults),
-                retry: RetryPolicy {
-                    initial_interval: retry.initial_interval,
-                    factor: retry.factor,
-                    max_interval: retry.max_interval,
-                    max_attempts: retry.max_attempts,
-                    on_max_attempts: match retry.on_max_attempts {
-                        Stored::Pause => OnMaxAttempts::Pause,
-                        Stored::Kill => OnMaxAttempts::Kill,
-                    },
-                },
-                lazy_state: handler.settings.lazy_state.unwrap_or(false),
-            }
-        });
-        policy.unwrap_or_default()
+        let policy = self.handler(service, handler, |handler| policy(&handler.settings, defaults));
+        policy.unwrap_or_else(|| self::policy(&Settings::default(), defaults))
     }
 
     fn on_failure(&self, subscription: SubscriptionId) -> Option<OnFailure> {

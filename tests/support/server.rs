@@ -117,6 +117,9 @@ impl Server {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLRACE_")) {
             command.env_remove(name);
         }
+        for name in ["HTTP_PROXY", "NO_PROXY", "AWS_EXTERNAL_ID", "RUST_LOG"] {
+            command.env_remove(name);
+        }
         command
             .arg("serve")
             .env("MILLRACE_BASE_DIR", self.base_dir())

@@ -35,7 +35,7 @@ pub struct InvokerConfig {
     #[serde(with = "units::duration")]
     pub inactivity_timeout: Duration,
     /// Silence after which a handler that was asked to suspend is cut off and retried. Above 0. Services and handlers
-    /// may have their own. Default 10m. Since 0.1.
+    /// may have their own. Default 1m. Since 0.1.
     #[serde(with = "units::duration")]
     pub abort_timeout: Duration,
     /// A message of a handler above this is logged. Default 10MiB. Since 0.1.
@@ -66,7 +66,7 @@ impl Default for InvokerConfig {
     fn default() -> Self {
         Self {
             inactivity_timeout: Duration::from_secs(60),
-            abort_timeout: Duration::from_secs(600),
+            abort_timeout: Duration::from_secs(60),
             message_size_warning: 10 << 20,
             message_size_limit: 32 << 20,
             concurrent_invocations_limit: 1000,

@@ -116,7 +116,7 @@ impl Default for AttemptPolicy {
     fn default() -> Self {
         Self {
             inactivity_timeout: Duration::from_secs(60),
-            abort_timeout: Duration::from_secs(600),
+            abort_timeout: Duration::from_secs(60),
             retry: RetryPolicy::default(),
             lazy_state: false,
         }

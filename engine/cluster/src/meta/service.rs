@@ -236,8 +236,12 @@ pub struct Defaults {
     pub inactivity_timeout: Duration,
     /// Silence after that, after which its stream is reset.
     pub abort_timeout: Duration,
+    /// State is read when it is asked for.
+    pub lazy_state: bool,
     /// What happens when attempts fail.
     pub retry: RetryPolicy,
+    /// No invocation has more attempts, whatever a handler says.
+    pub max_attempts_max: Option<u32>,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -251,7 +255,8 @@ impl Default for Defaults {
             journal_retention: DAY,
             journal_retention_max: None,
             inactivity_timeout: Duration::from_secs(60),
-            abort_timeout: Duration::from_secs(10 * 60),
+            abort_timeout: Duration::from_secs(60),
+            lazy_state: false,
             retry: RetryPolicy {
                 initial_interval: Duration::from_millis(500),
                 max_interval: Duration::from_secs(60),
@@ -259,6 +264,7 @@ impl Default for Defaults {
                 factor: 2.0,
                 on_max_attempts: OnMaxAttempts::Pause,
             },
+            max_attempts_max: None,
         }
     }
 }
@@ -277,13 +283,20 @@ impl Settings {
     /// The retry policy in force.
     pub fn retry_policy(&self, defaults: &Defaults) -> RetryPolicy {
         let (own, server) = (&self.retry, &defaults.retry);
+        let wished = own.max_attempts.map_or(server.max_attempts, Some);
         RetryPolicy {
             initial_interval: own.initial_interval.map_or(server.initial_interval, Into::into),
             max_interval: own.max_interval.map_or(server.max_interval, Into::into),
-            max_attempts: own.max_attempts.map_or(server.max_attempts, Some),
+            // No end is more than any number.
+            max_attempts: wished.into_iter().chain(defaults.max_attempts_max).min(),
             factor: own.factor.unwrap_or(server.factor),
             on_max_attempts: own.on_max_attempts.unwrap_or(server.on_max_attempts),
         }
+    }
+
+    /// Whether state is read when it is asked for, in place of going with the start.
+    pub fn lazy_state(&self, defaults: &Defaults) -> bool {
+        self.lazy_state.unwrap_or(defaults.lazy_state)
     }
 
     /// When a handler is asked to suspend.
@@ -339,7 +352,24 @@ mod tests {
         let policy = both.retry_policy(&Defaults::default());
         assert_eq!((policy.max_attempts, policy.factor), (Some(9), 1.5));
         assert_eq!(policy.initial_interval, Duration::from_millis(500));
-        assert_eq!(both.abort_timeout(&Defaults::default()), Duration::from_secs(600));
+        assert_eq!(both.abort_timeout(&Defaults::default()), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn an_operator_bounds_the_number_of_attempts() {
+        let check = |own, server, bound, expected| {
+            let settings =
+                Settings { retry: RetrySettings { max_attempts: own, ..Default::default() }, ..Default::default() };
+            let retry = RetryPolicy { max_attempts: server, ..Defaults::default().retry };
+            let defaults = Defaults { retry, max_attempts_max: bound, ..Defaults::default() };
+            assert_eq!(settings.retry_policy(&defaults).max_attempts, expected);
+        };
+        check(Some(1000), Some(70), Some(5), Some(5));
+        check(Some(3), None, Some(5), Some(3));
+        check(None, None, Some(5), Some(5));
+        check(None, Some(70), Some(5), Some(5));
+        check(Some(1000), Some(70), None, Some(1000));
+        check(None, None, None, None);
     }
 
     #[test]
