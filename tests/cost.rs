@@ -14,6 +14,7 @@ const SYNCS: &str = "millrace_log_syncs_total";
 const COMMITS: &str = "millrace_store_commits_total";
 const GETS: &str = "millrace_store_rocksdb_gets_total";
 const SEEKS: &str = "millrace_store_rocksdb_seeks_total";
+const BYTES: &str = "millrace_log_append_bytes_total";
 
 /// What needs no batch of its own rides along with the next one; without one it goes by itself after half a second.
 const LAZY: Duration = Duration::from_millis(700);
@@ -164,6 +165,33 @@ async fn nothing_is_read_from_rocksdb() {
     println!("{reads} reads for {} invocations", 5 * runs);
     // Where an outbox begins is asked now and then.
     assert!(reads <= f64::from(runs) * 0.1, "{reads} reads");
+}
+
+/// What a step costs does not depend on how many there were before it.
+#[tokio::test]
+async fn a_step_costs_the_same_in_a_long_journal() {
+    let stage = Stage::start(1).await;
+    let (short, long) = (tier(250, 2_000), tier(1_000, 10_000));
+    let measure = async |steps: u32| {
+        let before = (stage.log().await, stage.reads().await, stage.metric(BYTES).await, stage.server.cpu());
+        stage.call("Steps/run", json!(steps)).await;
+        let cpu = (stage.server.cpu() - before.3).as_secs_f64();
+        let bytes = stage.metric(BYTES).await - before.2;
+        let (log, reads) = (stage.log().await, stage.reads().await);
+        let each = |sum: f64| sum / f64::from(steps);
+        let found = (log.batches - before.0.batches, reads - before.1, each(bytes), each(cpu));
+        println!("{steps} steps: {found:?} batches, reads, bytes a step, CPU seconds a step");
+        found
+    };
+    // The first long journal also pays for memory that is taken once.
+    measure(short).await;
+    let (_, _, short_bytes, short_cpu) = measure(short).await;
+    let (batches, reads, bytes, cpu) = measure(long).await;
+    assert!(batches <= f64::from(long) + 2.0 + STRAGGLERS, "{batches} batches for {long} steps");
+    assert!(reads <= f64::from(long) * 0.01, "{reads} reads for {long} steps");
+    assert!(bytes < short_bytes * 1.2, "{bytes} bytes a step, {short_bytes} in a short journal");
+    // Four or five times as many would cost as many times as much each, if each looked at all before it.
+    assert!(cpu < short_cpu * 2.0, "{cpu} CPU seconds a step, {short_cpu} in a short journal");
 }
 
 /// Callers at the same time share batches and syncs.

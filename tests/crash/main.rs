@@ -3,6 +3,8 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../hostile/wire.rs"]
+mod wire;
 
 mod accepted;
 mod counters;
@@ -10,5 +12,6 @@ mod order;
 mod sleepers;
 mod startup;
 mod steps;
+mod timers;
 mod trimming;
 mod world;

@@ -1,4 +1,5 @@
 //! Frames of the service protocol, made by hand: nothing here can be encoded by mistake.
+#![allow(dead_code)] // Each test binary uses a part.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
