@@ -8,6 +8,7 @@ import restate
 from restate import Context, ObjectContext, ObjectSharedContext, RunOptions, Service, TerminalError, VirtualObject
 
 import steps
+from support import MaybeSerde
 
 holder = VirtualObject("Holder")
 awaiter = Service("Awaiter")
@@ -22,7 +23,7 @@ async def hold(ctx: ObjectContext, awakeable: str) -> None:
     ctx.set("id", awakeable)
 
 
-@holder.handler(kind="shared")
+@holder.handler(kind="shared", output_serde=MaybeSerde())
 async def held(ctx: ObjectSharedContext) -> object:
     return await ctx.get("id")
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from restate import Workflow, WorkflowContext, WorkflowSharedContext
 
+from support import MaybeSerde
+
 blocker = Workflow("Blocker")
 
 
@@ -18,7 +20,7 @@ async def run(ctx: WorkflowContext, text: str) -> str:
     return result
 
 
-@blocker.handler()
+@blocker.handler(output_serde=MaybeSerde())
 async def stage(ctx: WorkflowSharedContext) -> object:
     return await ctx.get("stage")
 
@@ -33,7 +35,7 @@ async def reject(ctx: WorkflowSharedContext, reason: str) -> None:
     await ctx.promise("gate", type_hint=str).reject(reason)
 
 
-@blocker.handler()
+@blocker.handler(output_serde=MaybeSerde())
 async def peek(ctx: WorkflowSharedContext) -> object:
     return await ctx.promise("gate", type_hint=str).peek()
 

@@ -2,6 +2,8 @@
 
 from restate import ObjectContext, ObjectSharedContext, VirtualObject
 
+from support import MaybeSerde
+
 list_object = VirtualObject("ListObject")
 
 
@@ -29,8 +31,6 @@ def map_object(service: str, lazy: bool) -> VirtualObject:
     """The same handlers for both ways to get at state."""
     made = VirtualObject(service, state_preload=False) if lazy else VirtualObject(service)
 
-    # Handlers that give nothing back or a string that may be missing say so with `object`: any JSON.
-
     @made.handler(name="set")
     async def set_one(ctx: ObjectContext, entry: dict[str, str]) -> None:
         ctx.set(entry["name"], entry["value"])
@@ -40,11 +40,11 @@ def map_object(service: str, lazy: bool) -> VirtualObject:
         for entry in entries:
             ctx.set(entry["name"], entry["value"])
 
-    @made.handler(name="get", kind="shared")
+    @made.handler(name="get", kind="shared", output_serde=MaybeSerde())
     async def get(ctx: ObjectSharedContext, name: str) -> object:
         return await ctx.get(name)
 
-    @made.handler(name="getExclusive")
+    @made.handler(name="getExclusive", output_serde=MaybeSerde())
     async def get_exclusive(ctx: ObjectContext, name: str) -> object:
         return await ctx.get(name)
 

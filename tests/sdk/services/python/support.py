@@ -1,8 +1,22 @@
 """What several of the services need."""
 
 import asyncio
+import json
 import os
 import random
+from typing import Any
+
+from restate.serde import Serde
+
+
+class MaybeSerde(Serde[Any]):
+    """JSON in which nothing is `null`; the SDK's own makes it an empty body."""
+
+    def deserialize(self, buf: bytes) -> Any:
+        return json.loads(buf) if buf else None
+
+    def serialize(self, obj: Any) -> bytes:
+        return json.dumps(obj).encode()
 
 
 def log_step(line: str) -> None:
