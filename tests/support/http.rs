@@ -31,8 +31,11 @@ pub struct Response {
 }
 
 impl Response {
-    /// The body as JSON.
+    /// The body as JSON; an empty one is null, which is how some SDKs say that there is nothing.
     pub fn json(&self) -> anyhow::Result<Value> {
+        if self.body.is_empty() {
+            return Ok(Value::Null);
+        }
         serde_json::from_slice(&self.body).with_context(|| format!("{}: {}", self.status, self.text()))
     }
 

@@ -102,13 +102,14 @@ pub async fn a_timeout_ends_waiting(stage: Arc<Stage>) {
 
 pub async fn the_winner_stays_the_winner(stage: Arc<Stage>) {
     let select = Waiting::start(&stage, "sameWinner", 2).await;
-    // Over HTTP, so that both are there before the second attempt.
+    // The first completion leads to a failure behind the step, the second one is there for the attempt after it: or comes
+    // too late, on a slow machine.
     for i in [1, 0] {
         let id = stage.held(&format!("{}-{i}", select.key)).await;
         let path = format!("/restate/awakeables/{id}/resolve");
         let headers = [("content-type", "application/json")];
         let answer = stage.server.ingress.request(Method::POST, &path, &headers, "\"x\"").await.unwrap();
-        assert_eq!(answer.status, 202, "{}", answer.text());
+        assert!([202, 409].contains(&answer.status.as_u16()), "{}", answer.text());
     }
     assert_eq!(select.result().await, true);
 }

@@ -124,5 +124,5 @@ const IMPOSSIBLE: &[(&str, &[&str])] = &[
 
 /// Whether the SDK of this language has what a promise needs.
 pub fn possible(language: &str, promise: &str) -> bool {
-    IMPOSSIBLE.iter().all(|(of, promises)| *of != language || !promises.contains(&promise))
+    IMPOSSIBLE.iter().all(|(of, promises)| !language.starts_with(of) || !promises.contains(&promise))
 }
