@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use millrace_model::{Env, InvocationId, command::Attempt};
+use millrace_model::{Env, InvocationId, command::Attempt, invocation::Target};
 use millrace_partition::{AttemptJob, Handle, Invoker};
 use tokio::runtime::Handle as Runtime;
 
@@ -158,6 +158,10 @@ impl<P: Proposals> Invoker for HttpInvoker<P> {
 
     fn release(&self) {
         self.shared.slots.release();
+    }
+
+    fn wants_state(&self, target: &Target) -> bool {
+        !self.shared.registry.policy(&target.service, &target.handler).lazy_state
     }
 
     fn start(&self, job: AttemptJob) {

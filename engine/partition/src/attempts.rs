@@ -197,6 +197,23 @@ mod tests {
         attempts.started(Waiting { id: ID, refused: None }, attempt)
     }
 
+    /// Memory holds so many and no more; whoever is left out is known to be in the store.
+    #[test]
+    fn starts_beyond_the_limit_are_looked_for_again_when_there_is_room() {
+        let mut attempts = Attempts::default();
+        let id = |unique| InvocationId { key: PartitionKey(0), unique };
+        for unique in 1..=STARTS_MAX as u128 + 10 {
+            attempts.start(id(unique));
+        }
+        assert_eq!(attempts.waiting(), STARTS_MAX);
+        for unique in 1..=STARTS_MAX as u128 {
+            assert!(!attempts.take_overflow(), "those in memory come first");
+            assert_eq!(attempts.next().map(|waiting| waiting.id), Some(id(unique)));
+        }
+        assert!(attempts.has_starts() && attempts.next().is_none());
+        assert!(attempts.take_overflow() && !attempts.take_overflow());
+    }
+
     /// The attempt proposed something wrong and, in the same breath, its end: both are void. Another one in its place
     /// would do the same again and again: it has to fail, and so its invocation backs off.
     #[test]

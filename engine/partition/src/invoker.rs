@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use millrace_model::{
     InvocationId, PartitionId,
-    invocation::{AttemptError, Invocation},
+    invocation::{AttemptError, Invocation, Target},
     journal::JournalRow,
 };
 use tokio::sync::mpsc;
@@ -61,6 +61,11 @@ pub trait Invoker: Send + Sync {
 
     /// Gives a slot back that was reserved and not used.
     fn release(&self);
+
+    /// Whether attempts of a handler with a key start with its state. If not, it is not loaded either.
+    fn wants_state(&self, _: &Target) -> bool {
+        true
+    }
 
     /// Starts an attempt in a reserved slot; its end gives the slot back.
     fn start(&self, job: AttemptJob);

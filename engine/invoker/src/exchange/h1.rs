@@ -45,7 +45,7 @@ pub(crate) struct H1Exchange {
 impl H1Exchange {
     pub(super) fn start(mut lease: H1Lease, head: Request<()>, end: bool) -> Result<Self, TransportError> {
         let (writer, body) = body(end);
-        let head = if lease.upstream.is_proxied() { absolute_form(head) } else { origin_form(head)? };
+        let head = for_http1(head, lease.upstream.is_proxied())?;
         let response = lease.sender.send_request(head.map(|()| body));
         Ok(Self { writer, head: Some(Box::pin(response)), body: None, lease: Some(lease) })
     }
@@ -91,19 +91,16 @@ impl H1Exchange {
     pub(super) fn reset(self) {}
 }
 
-/// A proxy has to be told where a request goes (RFC 9112, section 3.2.2). The host header is added by hyper.
-fn absolute_form(mut head: Request<()>) -> Request<()> {
-    *head.version_mut() = http::Version::HTTP_11;
-    head
-}
-
-/// HTTP/1.1 has the authority in a header of its own.
-fn origin_form(mut head: Request<()>) -> Result<Request<()>, TransportError> {
+/// HTTP/1.1 has the authority in a header of its own. A proxy has to be told it with the path as well (RFC 9112,
+/// section 3.2.2).
+fn for_http1(mut head: Request<()>, proxied: bool) -> Result<Request<()>, TransportError> {
     let bad = |what: &str| TransportError::Request(what.to_owned());
     let authority = head.uri().authority().ok_or_else(|| bad("no authority"))?;
     let host = HeaderValue::from_str(authority.as_str()).map_err(|_| bad("authority"))?;
-    let path = head.uri().path_and_query().cloned().ok_or_else(|| bad("no path"))?;
-    *head.uri_mut() = Uri::from(path);
+    if !proxied {
+        let path = head.uri().path_and_query().cloned().ok_or_else(|| bad("no path"))?;
+        *head.uri_mut() = Uri::from(path);
+    }
     *head.version_mut() = http::Version::HTTP_11;
     head.headers_mut().entry(header::HOST).or_insert(host);
     Ok(head)

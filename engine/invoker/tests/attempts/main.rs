@@ -2,9 +2,11 @@
 
 mod balance;
 mod basics;
+mod commands;
 mod discovery;
 mod failures;
 mod http1;
 mod sdk;
+mod settings;
 mod support;
 mod tls;

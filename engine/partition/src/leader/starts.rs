@@ -1,6 +1,9 @@
 //! The beginning of a leadership, and of attempts.
+//!
+//! Invocations that could run and have no slot wait in memory only up to [`STARTS_MAX`] a partition: what is beyond is
+//! in the store anyway, as every active invocation is, and is looked for when those in memory have had their turn.
 
-use std::ops::ControlFlow;
+use std::{collections::BinaryHeap, ops::ControlFlow};
 
 use millrace_model::{
     invocation::Status,
@@ -9,6 +12,7 @@ use millrace_model::{
 
 use super::{Leader, Surroundings};
 use crate::{
+    attempts::STARTS_MAX,
     census::Census,
     error::LeaderError,
     invoker::{AttemptJob, Invoker},
@@ -50,18 +54,19 @@ where
 
     /// Queues what runs and has no attempt, oldest first. One that waits for something that has not come sleeps on.
     fn load_starts(&mut self) -> Result<(), LeaderError> {
-        let mut running = Vec::new();
+        // One more than fits, so that the queue knows that there are more.
+        let mut oldest = BinaryHeap::new();
         self.scan::<Invocations>(None, &mut |id, row| {
-            if row.status == Status::Running && row.awaiting.is_none() {
-                running.push((row.created_lsn, id));
+            if row.status == Status::Running && row.awaiting.is_none() && !self.attempts.is_live(id) {
+                oldest.push((row.created_lsn, id));
+                if oldest.len() > STARTS_MAX + 1 {
+                    oldest.pop();
+                }
             }
             ControlFlow::Continue(())
         })?;
-        running.sort_unstable();
-        for (_, id) in running {
-            if !self.attempts.is_live(id) {
-                self.attempts.start(id);
-            }
+        for (_, id) in oldest.into_sorted_vec() {
+            self.attempts.start(id);
         }
         Ok(())
     }
@@ -75,7 +80,7 @@ where
             self.load_starts()?;
         }
         while self.attempts.has_starts() && invoker.try_reserve() {
-            let Some(job) = self.next_job()? else {
+            let Some(job) = self.next_job(invoker)? else {
                 invoker.release();
                 break;
             };
@@ -89,7 +94,7 @@ where
         self.attempts.has_starts()
     }
 
-    fn next_job(&mut self) -> Result<Option<AttemptJob>, LeaderError> {
+    fn next_job(&mut self, invoker: &dyn Invoker) -> Result<Option<AttemptJob>, LeaderError> {
         while let Some(next) = self.attempts.next() {
             let id = next.id;
             let Some(invocation) = self.store.get::<Invocations>(&id).map_err(LeaderError::store)? else {
@@ -100,8 +105,10 @@ where
             }
             let journal = self.store.journal(id, invocation.journal_len).map_err(LeaderError::store)?;
             let (state, state_complete) = match invocation.target.object() {
-                None => (Vec::new(), false),
-                Some(object) => self.eager_state(self.store.state(&object).map_err(LeaderError::store)?),
+                Some(object) if invoker.wants_state(&invocation.target) => {
+                    self.eager_state(self.store.state(&object).map_err(LeaderError::store)?)
+                }
+                _ => (Vec::new(), false),
             };
             let attempt = invocation.attempt + 1;
             let feed = self.attempts.started(next, attempt);
