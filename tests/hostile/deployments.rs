@@ -344,14 +344,15 @@ async fn wrong_heads_and_broken_streams_have_codes() {
         (head(200, "application/vnd.restate.invocation.v5"), "RT0012"),
         (head(200, "application/vnd.restate.invocation.v7; charset=x"), "RT0012"),
         (head(204, ""), "RT0012"),
-        (head(301, "text/html").header("location", "http://127.0.0.1:1/"), "RT0010"),
+        (head(301, "text/html").header("location", "http://127.0.0.1:1/"), "RT0006"),
         (head(404, ""), "RT0010"),
         (head(401, ""), "RT0010"),
         (head(413, ""), "RT0019"),
         (head(415, ""), "RT0015"),
         (head(429, "").header("retry-after", "99999999999999999999"), "RT0023"),
         (head(503, "").header("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT"), "RT0023"),
-        (head(500, ""), "RT0010"),
+        (head(502, ""), "RT0010"),
+        (head(500, ""), "RT0006"),
     ]
     .into_iter()
     .enumerate()
