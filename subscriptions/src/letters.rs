@@ -54,6 +54,10 @@ const LETTERS_BYTES_MAX: usize = 8 << 20;
 const DELIVERY_LIMIT_MS: &str = "10000";
 /// Brokers say what is too large, not the client.
 const MESSAGE_BYTES_MAX: &str = "67108864";
+/// What all partitions' letters together may have under way, in KiB.
+const IN_FLIGHT_KBYTES: &str = "1048576";
+/// Longest error message in a header.
+const ERROR_MESSAGE_MAX: usize = 4 << 10;
 /// Pause of a subscription's letters behind a trouble.
 const RETRY_PAUSE: Duration = Duration::from_secs(3);
 
@@ -149,9 +153,13 @@ impl LetterWriter {
         {
             return Ok(Arc::clone(producer));
         }
-        let options: Properties = [("message.timeout.ms", DELIVERY_LIMIT_MS), ("message.max.bytes", MESSAGE_BYTES_MAX)]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into();
+        let options: Properties = [
+            ("message.timeout.ms", DELIVERY_LIMIT_MS),
+            ("message.max.bytes", MESSAGE_BYTES_MAX),
+            ("queue.buffering.max.kbytes", IN_FLIGHT_KBYTES),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
         let started = Producer::start(&crate::cluster_config(cluster)?, &options).await;
         let producer = Arc::new(started.map_err(|error| error.to_string())?);
         self.producers.insert(name.to_owned(), (Arc::clone(cluster), Arc::clone(&producer)));
@@ -316,7 +324,9 @@ fn letter(subscription: SubscriptionId, id: InvocationId, letter: &DeadLetter) -
         add(INVOCATION_ID, id.to_string());
     }
     add(ERROR_CODE, letter.failure.code.to_string());
-    add(ERROR_MESSAGE, letter.failure.message.to_string());
+    let message = &*letter.failure.message;
+    let end = (0..=message.len().min(ERROR_MESSAGE_MAX)).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+    add(ERROR_MESSAGE, message[..end].to_owned());
     add(LETTER_ID, id.to_string());
     Letter { key, headers }
 }

@@ -174,55 +174,72 @@ async fn a_record_that_cannot_be_an_invocation_becomes_a_dead_letter_too() {
     assert!(letters.iter().all(|letter| header(letter, "millrace.invocation.id").is_none()));
 }
 
-/// The later records of its key wait behind it, other keys go on, a crash changes nothing; a mended service makes it
-/// good when its operator says so, in order.
+/// The later records of its key wait behind it, other keys go on, a crash changes nothing; dropped, it makes room.
 #[tokio::test]
-async fn a_parked_record_holds_its_key_until_it_is_redriven_or_dropped() {
-    let mut scene = Scene::with(&[("FAIL_PERCENT", "100")], two_attempts).await;
+async fn a_parked_record_holds_its_key_until_it_is_dropped() {
+    let mut scene = Scene::with(&[], two_attempts).await;
     scene.server.allow("random failure");
     let topic = scene.kafka.topic("parks", 1).await;
-    let id = scene.server.subscribe(&topic, "Events/on", &[EARLIEST, PARK]).await;
-    let bad: Vec<_> = (0..3).map(|seq| Event::at(0, "bad", seq)).collect();
-    let worse: Vec<_> = (0..3).map(|seq| Event::at(0, "worse", seq)).collect();
-    let producer = scene.kafka.producer().await;
-    produce(&producer, &topic, &bad).await;
-    produce(&producer, &topic, &worse).await;
-    let parked = |shown: &Value| shown["status"]["parked"].as_array().map(Vec::len) == Some(2);
-    scene.server.until_subscription(&id, "two are parked", parked).await;
+    let id = scene.server.subscribe(&topic, "Counter/flakyAdd", &[EARLIEST, PARK]).await;
+    let value = |percent: u32| json!({ "n": 1, "failPercent": percent }).to_string();
+    let (bad, good) = (value(100), value(0));
+    let record = |key: &'static str, value| OutRecord {
+        topic: &topic,
+        key: Some(key.as_bytes()),
+        value,
+        ..OutRecord::default()
+    };
+    let (bad, good) = (Some(bad.as_bytes()), Some(good.as_bytes()));
+    scene.kafka.produce([record("a", good), record("bad", bad), record("bad", good), record("bad", good)]).await;
+    let parked = |shown: &Value| shown["status"]["parked"].as_array().map(Vec::len) == Some(1);
+    scene.server.until_subscription(&id, "one is parked", parked).await;
     scene.server.crash().await;
-    let shown = scene.server.until_subscription(&id, "two are parked", parked).await;
-    assert_eq!((outcome(&shown, "parked"), outcome(&shown, "failed")), (2, 0), "{shown:#}");
-    assert_eq!(shown["status"]["budget"]["held_records"], 6, "{shown:#}");
-    let of = |shown: &Value, key: &str| {
-        let all = shown["status"]["parked"].as_array().unwrap().clone();
-        all.into_iter().find(|parked| parked["key"] == key).expect("it is parked")
-    };
-    let (first, second) = (of(&shown, "bad"), of(&shown, "worse"));
-    assert_eq!((&first["offset"], &first["source_partition"], &first["topic"]), (&json!(0), &json!(0), &json!(topic)));
-    assert_eq!(second["offset"], 3, "{shown:#}");
-    assert!(first["message"].as_str().is_some_and(|message| !message.is_empty()), "{first:#}");
+    let shown = scene.server.until_subscription(&id, "one is parked", parked).await;
+    assert_eq!((outcome(&shown, "parked"), outcome(&shown, "failed")), (1, 0), "{shown:#}");
+    assert_eq!(shown["status"]["budget"]["held_records"], 3, "{shown:#}");
+    let first = &shown["status"]["parked"][0];
+    assert_eq!(first["key"], "bad", "{shown:#}");
+    assert_eq!((&first["offset"], &first["source_partition"], &first["topic"]), (&json!(1), &json!(0), &json!(topic)));
+    assert!(first["message"].as_str().is_some_and(|message| message.contains("random failure")), "{first:#}");
     assert!(first["at"].as_str().is_some_and(|at| at.ends_with('Z')), "a time as everywhere: {first:#}");
-
-    let mended = Service::start("rust");
-    scene.server.register(&mended).await;
-    // Other keys have not waited for it.
-    let good = [Event::at(0, "good", 0)];
-    produce(&producer, &topic, &good).await;
-    settled(&scene.server, "Events", &good).await;
-    let operate = async |parked: &Value, verb: &str| {
-        let id = parked["invocation_id"].as_str().unwrap();
-        scene.server.admin.patch(&format!("/invocations/{id}/{verb}"), &json!({})).await.unwrap().ok().unwrap();
+    let until = async |key: &str, wanted: u64| {
+        eventually(PATIENCE, key, async || {
+            let count = scene.server.query(&format!("Counter/{key}/get")).await?;
+            ensure!(count == wanted, "{count} instead of {wanted}");
+            Ok(())
+        })
+        .await;
     };
-    operate(&first, "resume").await;
-    operate(&second, "kill").await;
-    settled(&scene.server, "Events", &bad).await;
+    scene.kafka.produce([record("a", good)]).await;
+    until("a", 2).await;
+    until("bad", 0).await;
+    let invocation = first["invocation_id"].as_str().unwrap();
+    scene.server.admin.patch(&format!("/invocations/{invocation}/kill"), &json!({})).await.unwrap().ok().unwrap();
+    until("bad", 2).await;
     let done = |shown: &Value| shown["status"]["budget"]["ready_records"] == 0 && shown["status"]["parked"].is_null();
     let shown = scene.server.until_subscription(&id, "nothing waits", done).await;
-    assert_eq!((outcome(&shown, "redriven"), outcome(&shown, "dropped")), (1, 1), "{shown:#}");
+    assert_eq!((outcome(&shown, "dropped"), outcome(&shown, "failed")), (1, 1), "{shown:#}");
     assert_eq!(shown["status"]["budget"]["held_records"], 0, "{shown:#}");
-    // What the dropped one did before it failed stays done.
-    let seen: Vec<u64> = serde_json::from_value(scene.server.query("Events/worse/seqs").await.unwrap()).unwrap();
-    assert!(seen.ends_with(&[1, 2]), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_parked_record_is_handled_when_it_is_redriven() {
+    let mut scene = Scene::with(&[], two_attempts).await;
+    scene.server.allow("attempt");
+    let topic = scene.kafka.topic("redrives", 1).await;
+    let id = scene.server.subscribe(&topic, "Steps/failTimes", &[EARLIEST, PARK]).await;
+    let value = json!({ "key": topic, "times": 2 }).to_string();
+    scene.kafka.produce([OutRecord { topic: &topic, value: Some(value.as_bytes()), ..OutRecord::default() }]).await;
+    scene.server.until_subscription(&id, "it is parked", |shown| outcome(shown, "parked") == 1).await;
+    scene.server.crash().await;
+    let shown = scene.server.until_subscription(&id, "it is parked", |shown| outcome(shown, "parked") == 1).await;
+    let invocation = shown["status"]["parked"][0]["invocation_id"].as_str().unwrap().to_owned();
+    scene.server.admin.patch(&format!("/invocations/{invocation}/resume"), &json!({})).await.unwrap().ok().unwrap();
+    let done = |shown: &Value| {
+        shown["status"]["budget"]["held_records"] == 0 && shown["status"]["budget"]["ready_records"] == 0
+    };
+    let shown = scene.server.until_subscription(&id, "it is settled", done).await;
+    assert_eq!((outcome(&shown, "redriven"), outcome(&shown, "failed")), (1, 0), "{shown:#}");
 }
 
 /// A handler that has returned a failure runs again from its beginning, and can be parked again.
