@@ -5,10 +5,10 @@ mod support;
 use bytes::Bytes;
 use millrace_machine::{MemoryView, StateView};
 use millrace_model::{
-    InvocationId,
+    InvocationId, Text,
     invocation::Waiting,
     journal::JournalRow,
-    table::{Changes, Ended, Inbox, Invocations, Journal, Locks, State, Table},
+    table::{Changes, Ended, Inbox, Invocations, Journal, Locks, Promises, State, Table},
 };
 use millrace_store::PartitionStore;
 use support::*;
@@ -125,6 +125,25 @@ fn state_is_that_of_the_object_alone(view: &mut impl Provider) {
     assert_eq!(view.state(&object(2)).unwrap().len(), 5);
 }
 
+fn promises_are_those_of_the_workflow_alone(view: &mut impl Provider) {
+    let mut changes = Changes::default();
+    for o in 0..5 {
+        for (n, name) in ["b", "a\0", "a"].into_iter().enumerate() {
+            put::<Promises>(&mut changes, (object(o), name.into()), promise(n as u64));
+        }
+    }
+    view.commit(&changes);
+    for o in 0..5 {
+        let names = view.promises(&object(o)).unwrap();
+        assert_eq!(names, ["a", "a\0", "b"].map(Text::from));
+    }
+    assert_eq!(view.promises(&object(9)).unwrap(), [] as [Text; 0]);
+    let mut changes = Changes::default();
+    delete::<Promises>(&mut changes, (object(1), "a".into()));
+    view.commit(&changes);
+    assert_eq!(view.promises(&object(1)).unwrap(), ["a\0", "b"].map(Text::from));
+}
+
 fn journals_are_read_in_order(view: &mut impl Provider) {
     let mut changes = Changes::default();
     for (i, index) in [(1, 0), (1, 1), (1, 2), (2, 0), (257, 0)] {
@@ -214,7 +233,13 @@ macro_rules! suite {
         }
     )*};
 }
-suite!(rows_come_back, state_is_that_of_the_object_alone, journals_are_read_in_order, scans_follow_the_order_of_keys);
+suite!(
+    rows_come_back,
+    state_is_that_of_the_object_alone,
+    promises_are_those_of_the_workflow_alone,
+    journals_are_read_in_order,
+    scans_follow_the_order_of_keys
+);
 
 fn without_memory(dir: &std::path::Path) -> PartitionStore {
     use millrace_model::ByteSize;
