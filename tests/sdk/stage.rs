@@ -60,10 +60,13 @@ impl Stage {
         Self { language: service.language().to_owned(), server, service, proxy }
     }
 
-    /// A call that goes on while the promise does something else.
+    /// A call that goes on while the promise does something else. `input`: null is no body at all.
     pub fn begin(&self, path: &str, input: Value) -> JoinHandle<anyhow::Result<Value>> {
         let (ingress, path) = (self.server.ingress.clone(), format!("/{path}"));
-        tokio::spawn(async move { ingress.post(&path, &input).await?.ok()?.json() })
+        tokio::spawn(async move {
+            let answer = if input.is_null() { ingress.post_empty(&path).await } else { ingress.post(&path, &input).await };
+            answer?.ok()?.json()
+        })
     }
 
     /// A call of a handler without output.

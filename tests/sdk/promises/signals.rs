@@ -40,10 +40,12 @@ pub async fn a_handler_attaches_to_an_invocation(stage: Arc<Stage>) {
 }
 
 pub async fn a_handler_reads_an_output(stage: Arc<Stage>) {
-    let id = stage.server.send("Signals/wait", json!({"name": "go"})).await.unwrap();
+    let key = stage.key();
+    let id = stage.server.send("Awaiter/await", json!({"key": key})).await.unwrap();
     let output = || stage.server.call("Signals/output", json!({"id": id}));
+    stage.held(&key).await;
     assert_eq!(output().await.unwrap(), json!({"pending": true}));
-    stage.tell("Signals/resolve", json!({"id": id, "name": "go", "value": "now"})).await;
+    stage.tell(&format!("Holder/{key}/unlock"), json!("now")).await;
     assert_eq!(stage.attach(&id).await.json().unwrap(), "now");
     assert_eq!(output().await.unwrap(), json!({"ok": "now"}));
 }
