@@ -15,6 +15,7 @@
 mod endpoint;
 mod http;
 mod kafka;
+pub mod lambda;
 mod log;
 mod process;
 mod proxy;

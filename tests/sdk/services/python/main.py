@@ -57,8 +57,10 @@ def end_at_signals() -> None:
 
 def main() -> None:
     end_at_signals()
+    identity_key = os.environ.get("IDENTITY_KEY")
+    identity_keys = [identity_key] if identity_key else None
     http1 = os.environ.get("HTTP1") == "1"
-    app = restate.app(services=SERVICES, protocol="request_response" if http1 else "bidi")
+    app = restate.app(services=SERVICES, identity_keys=identity_keys, protocol="request_response" if http1 else "bidi")
 
     # Bound here, so that the port is known before the server takes over; connections wait in the backlog until then.
     listener = socket.create_server(("127.0.0.1", int(os.environ.get("PORT", "0"))), backlog=1024)

@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpSocket};
 #[tokio::main]
 async fn main() {
     let port: u16 = env_number("PORT");
-    let endpoint = Endpoint::builder()
+    let builder = Endpoint::builder()
         .bind(Greeter)
         .bind(objects::Counter)
         .bind(objects::Gate)
@@ -41,8 +41,12 @@ async fn main() {
         .bind(waiting::Tree)
         .bind(combine::Combine)
         .bind(combine::NonDet)
-        .bind(interpreter::Interpreter)
-        .build();
+        .bind(interpreter::Interpreter);
+    let builder = match std::env::var("IDENTITY_KEY") {
+        Ok(key) => builder.identity_key(&key).expect("IDENTITY_KEY must be a public key"),
+        Err(_) => builder,
+    };
+    let endpoint = builder.build();
     let listener = listen(port).expect("PORT must be free");
     println!("ready {}", listener.local_addr().expect("a bound socket has an address").port());
     HttpServer::new(endpoint).serve(listener).await;
