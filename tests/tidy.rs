@@ -9,6 +9,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
+#[path = "codes/table.rs"]
+mod provoked;
+
 /// Which of our crates a crate may use: `src -> {ingress, admin, subscriptions} -> engine -> connectors`, inside the
 /// engine towards `model`. The root package (`src` and `tests`) may use every crate.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -201,8 +204,8 @@ fn versions_and_lints_stand_in_the_workspace() {
     none("what does not come from the workspace", found);
 }
 
-#[test]
-fn every_error_code_has_its_page() {
+/// All codes, as `codes.rs` lists them.
+fn error_codes() -> BTreeSet<String> {
     let source = std::fs::read_to_string(root().join("engine/model/src/codes.rs")).expect("codes.rs is there");
     let block = source.split_once("codes! {").expect("the codes stand in `codes! { … }`").1;
     let is_code = |id: &str| {
@@ -214,6 +217,58 @@ fn every_error_code_has_its_page() {
     let named = |line: &str| line.trim().split_once(':').map(|(id, _)| id.to_owned()).filter(|id| is_code(id));
     let codes: BTreeSet<_> = block.lines().filter_map(named).collect();
     assert!(codes.len() > 20, "found only {codes:?}");
+    codes
+}
+
+#[test]
+fn every_error_code_is_provoked_by_a_test() {
+    let codes = error_codes();
+    let mut found = Vec::new();
+    let mut listed = BTreeSet::new();
+    for &(code, file, function) in provoked::PROVOKED {
+        if !listed.insert(code.to_owned()) {
+            found.push(format!("{code} stands there twice"));
+        }
+        let content = std::fs::read_to_string(root().join(file)).unwrap_or_default();
+        let Some((before, _)) = content.split_once(&format!("fn {function}(")) else {
+            found.push(format!("{code}: no fn {function} in {file}"));
+            continue;
+        };
+        // Its attributes stand on the lines above, behind nothing but other attributes and its own documentation.
+        let above = before.rsplit_once('\n').map_or("", |(above, _)| above);
+        let above = above.lines().rev().take_while(|line| {
+            let line = line.trim();
+            line.starts_with('#') || line.starts_with("//")
+        });
+        if !above.into_iter().any(|line| line.contains("test]") || line.contains("test(")) {
+            found.push(format!("{code}: {function} in {file} is not a test"));
+        }
+        // By its name, or as the constant; a table of the same file may hold it.
+        if !content.contains(code) {
+            found.push(format!("{code}: {file} does not name it"));
+        }
+    }
+    for &(code, why) in provoked::NOT_PROVOKED {
+        assert!(!why.is_empty(), "{code}");
+        if !listed.insert(code.to_owned()) {
+            found.push(format!("{code} is provoked and is not"));
+        }
+    }
+    for &code in provoked::DOCUMENTED {
+        let by = provoked::PROVOKED.iter().find(|(provoked, ..)| *provoked == code);
+        let excused = provoked::NOT_PROVOKED.iter().any(|(known, _)| *known == code);
+        if !excused && !by.is_some_and(|(_, file, _)| file.starts_with("tests/")) {
+            found.push(format!("{code}: no test of the whole server provokes it"));
+        }
+    }
+    found.extend(codes.difference(&listed).map(|code| format!("{code} is not in tests/codes/table.rs")));
+    found.extend(listed.difference(&codes).map(|code| format!("{code} is no code")));
+    none("error codes and the tests that provoke them", found);
+}
+
+#[test]
+fn every_error_code_has_its_page() {
+    let codes = error_codes();
 
     let mut found = Vec::new();
     let mut pages = BTreeSet::new();
@@ -314,4 +369,48 @@ fn scripts_stop_at_the_first_error() {
         }
     }
     none("scripts without `set -euo pipefail`", found);
+}
+
+/// A name that is described and never set is a promise that a dashboard finds broken.
+#[test]
+fn every_described_metric_is_set() {
+    let mut described = 0;
+    let mut found = Vec::new();
+    let mut by_crate = BTreeMap::<String, String>::new();
+    for (name, content) in rust_files() {
+        if let Some((owner, _)) = name.split_once("src/") {
+            // What is set by tests alone is not set.
+            let code = content.split("#[cfg(test)]").next().unwrap_or_default();
+            by_crate.entry(owner.to_owned()).or_default().push_str(code);
+        }
+    }
+    for (owner, code) in &by_crate {
+        for (kind, set) in [("counter", "counter"), ("gauge", "gauge"), ("histogram", "histogram")] {
+            for (at, _) in code.match_indices(&format!("describe_{kind}!(")) {
+                let rest = code[at..].split_once('(').expect("it was found with it").1.trim_start();
+                let constant: String = rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
+                if constant.is_empty() {
+                    continue;
+                }
+                described += 1;
+                // `gauge!(NAME`, `metrics::gauge!(metrics::NAME`, or a helper of the same name that takes it.
+                let sets = ["", "metrics::", "crate::metrics::"].iter().any(|path| {
+                    [format!("{set}!({path}{constant}"), format!("{set}({path}{constant}")].iter().any(|call| {
+                        code.match_indices(call.as_str()).any(|(at, _)| {
+                            let before = &code[..at];
+                            let after = code[at + call.len()..].chars().next();
+                            !before.ends_with("describe_") && after.is_none_or(|c| !c.is_alphanumeric() && c != '_')
+                        })
+                    })
+                });
+                // Or in a list of names that a loop sets.
+                let listed = code.contains(&format!("({constant}, \""));
+                if !sets && !listed {
+                    found.push(format!("{owner}: {constant} is described as a {kind} and never set"));
+                }
+            }
+        }
+    }
+    assert!(described > 40, "found only {described}");
+    none("metrics that are described and never set", found);
 }
