@@ -65,7 +65,10 @@ impl Burial<'_> {
         for (id, source) in &open {
             positions.insert(id.source_partition, self.final_position(id, source).await?);
         }
-        if !positions.is_empty() {
+        if self.metadata.schema().kafka_cluster(&tombstone.cluster).is_none() {
+            let cluster = tombstone.cluster.as_str();
+            tracing::info!(subscription = %tombstone.id, cluster, "its cluster is gone: its last offsets are not written");
+        } else if !positions.is_empty() {
             match self.commit(tombstone, &positions).await {
                 Ok(()) => {}
                 Err(error) if error.is_retriable() => {

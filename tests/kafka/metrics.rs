@@ -4,6 +4,10 @@ use std::{collections::BTreeSet, path::Path};
 
 use super::*;
 
+/// Not there before something goes wrong.
+const RARE: [&str; 2] =
+    ["millrace_ingress_http_connection_dropped_total counter", "millrace_subscription_errors_total counter"];
+
 /// `name kind` of everything that `/metrics` shows.
 async fn names(server: &Server) -> anyhow::Result<(BTreeSet<String>, String)> {
     let text = server.node.get("/metrics").await?.ok()?.text();
@@ -50,7 +54,8 @@ async fn the_names_of_all_metrics_after_some_load_are_those_of_the_list() {
     })
     .await;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/metrics.txt");
-    let (seen, text) = names(&scene.server).await.unwrap();
+    let (mut seen, text) = names(&scene.server).await.unwrap();
+    seen.extend(RARE.map(str::to_owned));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let list: String = seen.iter().map(|name| format!("{name}\n")).collect();
         std::fs::write(&path, list).expect("the list can be written");
@@ -59,7 +64,7 @@ async fn the_names_of_all_metrics_after_some_load_are_those_of_the_list() {
     let list: BTreeSet<_> = list.lines().map(str::to_owned).collect();
     let (new, gone): (Vec<_>, Vec<_>) = (seen.difference(&list).collect(), list.difference(&seen).collect());
     assert!(new.is_empty() && gone.is_empty(), "new: {new:#?}\ngone: {gone:#?}\nsee {}", path.display());
-    for name in &seen {
+    for name in seen.iter().filter(|name| !RARE.contains(&name.as_str())) {
         let name = name.split(' ').next().unwrap_or_default();
         assert!(text.contains(&format!("# HELP {name} ")), "{name} is not described");
     }
