@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use millrace_model::{
-    AwakeableId, Env, InvocationId, PartitionKey, Text, TimestampMs, codes,
+    AwakeableId, Env, InvocationId, Text, TimestampMs, codes,
     command::{Callee, CommandEffect, Slice},
     invocation::{HandlerKind, NewInvocation, Source, Target},
     journal::{Completion, NotificationId, NotificationResult, SIGNAL_AWAKEABLE_FIRST, SIGNAL_CANCEL},
@@ -210,21 +210,8 @@ fn call(
     }
     // A workflow's key names its one run; nothing is left for another key to tell apart.
     let idempotency_key = idempotency_key.filter(|_| info.kind != HandlerKind::Workflow);
-    let id = match (&idempotency_key, info.kind) {
-        (_, HandlerKind::Workflow) => key::workflow_invocation(&service, &key, ""),
-        (Some(idempotency_key), kind) => {
-            let object = kind.is_keyed().then_some(&*key);
-            key::idempotent_invocation(&service, object, &handler, idempotency_key, "")
-        }
-        (None, kind) => {
-            let partition_key = if kind.is_keyed() {
-                PartitionKey::new(&service, key.as_bytes())
-            } else {
-                PartitionKey::new(&service, &caller.env.random().to_be_bytes())
-            };
-            InvocationId { key: partition_key, unique: caller.env.random_unique() }
-        }
-    };
+    let target = Target { service, handler, key, kind: info.kind };
+    let (id, _) = key::call_invocation(&target, idempotency_key.as_deref(), caller.env);
     let retention = info.retention(idempotency_key.is_some());
     Ok(NewInvocation {
         id,
@@ -238,7 +225,7 @@ fn call(
         traceparent: caller.traceparent.cloned(),
         headers,
         value: Bytes::new(),
-        target: Target { service, handler, key, kind: info.kind },
+        target,
     })
 }
 

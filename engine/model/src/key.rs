@@ -2,7 +2,12 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::ids::{InvocationId, PartitionId, SubscriptionId};
+use crate::{
+    command::Known,
+    env::Env,
+    ids::{InvocationId, PartitionId, SubscriptionId},
+    invocation::{HandlerKind, Target},
+};
 
 /// Upper half: `toPositive(murmur2(routing bytes))`; lower half: a hash of the service. Decides the partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +137,28 @@ pub fn idempotent_invocation(
     InvocationId { key, unique: hash_parts(b"idempotent", &parts) }
 }
 
+/// The id of a call, fixed by its proposer for ever: that of the workflow's run, that of the idempotency key, or a new
+/// one. The others are answered by what is there already.
+pub fn call_invocation(target: &Target, idempotency_key: Option<&str>, env: &dyn Env) -> (InvocationId, Known) {
+    let Target { service, handler, key, kind } = target;
+    let object_key = kind.is_keyed().then_some(key);
+    match (idempotency_key, object_key) {
+        // Its key names the one run; nothing is left for another key to tell apart.
+        _ if *kind == HandlerKind::Workflow => (workflow_invocation(service, key, ""), Known::Maybe),
+        (Some(idempotency_key), object_key) => {
+            let object_key = object_key.map(|key| key.as_str());
+            (idempotent_invocation(service, object_key, handler, idempotency_key, ""), Known::Maybe)
+        }
+        (None, object_key) => {
+            let key = match object_key {
+                Some(key) => PartitionKey::new(service, key.bytes()),
+                None => PartitionKey::new(service, &env.random().to_be_bytes()),
+            };
+            (InvocationId { key, unique: env.random_unique() }, Known::Fresh)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +200,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn calls_get_the_ids_by_which_they_are_found_again() {
+        struct Seven;
+        impl Env for Seven {
+            fn now(&self) -> crate::TimestampMs {
+                crate::TimestampMs(0)
+            }
+            fn random(&self) -> u64 {
+                7
+            }
+        }
+        let of = |kind, key: &str, idempotency_key| {
+            let target = Target { service: "S".into(), handler: "h".into(), key: key.into(), kind };
+            call_invocation(&target, idempotency_key, &Seven)
+        };
+        let run = (workflow_invocation("S", "k", ""), Known::Maybe);
+        assert_eq!(of(HandlerKind::Workflow, "k", None), run);
+        assert_eq!(of(HandlerKind::Workflow, "k", Some("i")), run);
+        let idempotent = |key| (idempotent_invocation("S", key, "h", "i", ""), Known::Maybe);
+        assert_eq!(of(HandlerKind::Exclusive, "", Some("i")), idempotent(Some("")));
+        assert_eq!(of(HandlerKind::Shared, "k", Some("i")), idempotent(Some("k")));
+        assert_eq!(of(HandlerKind::Plain, "", Some("i")), idempotent(None));
+        let unique = (7 << 64) | 7;
+        let fresh = |key| (InvocationId { key, unique }, Known::Fresh);
+        assert_eq!(of(HandlerKind::Exclusive, "k", None), fresh(PartitionKey::new("S", b"k")));
+        assert_eq!(of(HandlerKind::Plain, "", None), fresh(PartitionKey::new("S", &7u64.to_be_bytes())));
     }
 
     #[test]

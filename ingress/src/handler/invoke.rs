@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use http::{Method, header::CONTENT_TYPE, request::Parts};
 use hyper::body::Incoming;
 use millrace_model::{
-    InvocationId, PartitionKey, Text,
-    command::Known,
+    Text,
     invocation::{HandlerKind, NewInvocation, Source, Target},
     key,
 };
@@ -76,7 +75,7 @@ impl<B: Backend, R: Routes> Ingress<B, R> {
             }),
             kind: handler.kind(),
         };
-        let (id, known) = self.name(&target, service.is_keyed(), idempotency_key);
+        let (id, known) = key::call_invocation(&target, idempotency_key, &*self.env);
         let now = self.env.now();
         let invocation = NewInvocation {
             id,
@@ -98,24 +97,6 @@ impl<B: Backend, R: Routes> Ingress<B, R> {
             Verb::Call => self.call(invocation, known, handler).await,
             Verb::Send => self.send(invocation, known, delay.map(|millis| now.after(millis))).await,
         }
-    }
-
-    /// The invocation's id, fixed here for ever.
-    fn name(&self, target: &Target, keyed: bool, idempotency_key: Option<&str>) -> (InvocationId, Known) {
-        if target.kind == HandlerKind::Workflow {
-            return (key::workflow_invocation(&target.service, &target.key, ""), Known::Maybe);
-        }
-        if let Some(idempotency_key) = idempotency_key {
-            let object_key = keyed.then_some(&*target.key);
-            let id = key::idempotent_invocation(&target.service, object_key, &target.handler, idempotency_key, "");
-            return (id, Known::Maybe);
-        }
-        let key = if keyed {
-            PartitionKey::new(&target.service, target.key.as_bytes())
-        } else {
-            PartitionKey::new(&target.service, &self.env.random().to_be_bytes())
-        };
-        (InvocationId { key, unique: self.env.random_unique() }, Known::Fresh)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{
 };
 
 use millrace_model::{
-    DeploymentId,
+    DeploymentId, PartitionKey,
     journal::{Failure, Header, NotificationId, NotificationResult},
 };
 use millrace_protocol::AttachTarget;
