@@ -64,7 +64,8 @@ impl Stage {
     pub fn begin(&self, path: &str, input: Value) -> JoinHandle<anyhow::Result<Value>> {
         let (ingress, path) = (self.server.ingress.clone(), format!("/{path}"));
         tokio::spawn(async move {
-            let answer = if input.is_null() { ingress.post_empty(&path).await } else { ingress.post(&path, &input).await };
+            let answer =
+                if input.is_null() { ingress.post_empty(&path).await } else { ingress.post(&path, &input).await };
             answer?.ok()?.json()
         })
     }
