@@ -4,6 +4,7 @@ mod cli;
 mod deployments;
 mod general;
 mod invocations;
+mod lambda;
 mod state;
 mod subscriptions;
 mod support;
