@@ -47,8 +47,9 @@ pub const EXPIRE_MAX: usize = 250;
 /// Pause between two such commands, milliseconds: what expires must not crowd out what runs. Eight partitions on one
 /// thread end 12,500 retentions a second, each of which costs some 10 us.
 pub const EXPIRE_PAUSE_MS: u64 = 160;
-/// The pause of a partition that is [`EXPIRE_LATE_MS`] behind: what comes in faster than that must go out as fast.
-pub const EXPIRE_PAUSE_LATE_MS: u64 = 20;
+/// The pause of a partition that is [`EXPIRE_LATE_MS`] behind: what comes in faster than that must go out as fast, and
+/// what expired while the server was away must not stop what has begun again.
+pub const EXPIRE_PAUSE_LATE_MS: u64 = 50;
 /// How far behind the end of a retention its clean-up may be, beyond its interval, milliseconds.
 pub const EXPIRE_LATE_MS: u64 = 5 * 60 * 1000;
 /// How long hints and clean-up wait for a batch that is made anyway, milliseconds.
