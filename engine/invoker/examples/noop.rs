@@ -1,4 +1,4 @@
-//! CPU time of the smallest attempt: `cargo run -p millrace-invoker --example noop -- [attempts] [at once]`.
+//! CPU time of the smallest attempt: `cargo run -p millrace-invoker --example noop -- [attempts] [at once] [partitions]`.
 //!
 //! The endpoint and the invoker have a thread each; the invoker's is measured, its connection included.
 
@@ -27,6 +27,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<usize>().expect("a number"));
     let attempts = arguments.next().unwrap_or(20_000);
     let at_once = arguments.next().unwrap_or(64);
+    let partitions = arguments.next().unwrap_or(8);
     let (addresses, address) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
         runtime().block_on(async move {
@@ -41,11 +42,13 @@ fn main() {
         node.run_new().await;
         let (started, before) = (Instant::now(), thread_cpu());
         let mut tasks = tokio::task::JoinSet::new();
-        for _ in 0..at_once {
+        for task in 0..at_once {
             let node = node.clone();
             tasks.spawn(async move {
                 for _ in 0..attempts / at_once {
-                    node.run_new().await;
+                    let id = node.leader.create(support::plain(), support::bytes("1"));
+                    node.leader.put_into(id, (task % partitions) as u16);
+                    node.run(id).await;
                 }
             });
         }

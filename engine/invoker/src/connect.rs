@@ -1,5 +1,7 @@
 //! Opening connections: TCP, TLS, and the first bytes of either HTTP.
 
+mod prompt;
+
 use std::{io, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -16,6 +18,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
+use self::prompt::Prompt;
 use crate::{
     address::{Origin, Wire},
     config::{ClientConfig, NoProxy, ProxyUri},
@@ -98,6 +101,7 @@ impl Connector {
         let failed = |source: io::Error| TransportError::Connect { origin: hop.to_string(), source: source.into() };
         let tcp = TcpStream::connect((hop.host(), hop.port())).await.map_err(failed)?;
         tcp.set_nodelay(true).map_err(failed)?;
+        let tcp = Prompt(tcp);
         if !hop.tls {
             return handshake(Box::new(tcp), hop.wire != Wire::Http1, streams).await;
         }

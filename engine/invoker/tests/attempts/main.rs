@@ -6,6 +6,7 @@ mod commands;
 mod discovery;
 mod failures;
 mod http1;
+mod points;
 mod sdk;
 mod settings;
 mod support;
