@@ -344,7 +344,8 @@ async fn update_in_place(
         (None, Some(arn)) => (Some(arn.clone()), Some(function(&arn, request.assume_role_arn)?)),
         (Some(_), Some(_)) => return Err(ApiError::field("arn", "a deployment has either a uri or an arn")),
     };
-    let additional_headers = request.additional_headers.map(|headers| Properties(headers.0));
+    let additional_headers =
+        request.additional_headers.map(|headers| Properties(headers.0).unmasked(&current.additional_headers));
     let discovery = DiscoverRequest {
         uri: uri.clone().unwrap_or_else(|| current.uri.clone()),
         function: if uri.is_some() { function.clone() } else { current.function.clone() },

@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
-use http::StatusCode;
 use serde_json::json;
 use tokio::{process::Command, time::timeout};
 
@@ -42,6 +41,19 @@ struct Cli {
 impl Cli {
     /// What it printed, without colours; panics if it failed.
     async fn run(&self, args: &[&str]) -> String {
+        let (success, text) = self.end(args).await;
+        assert!(success, "{args:?} failed:\n{text}");
+        text
+    }
+
+    /// What it printed; panics if it did not fail.
+    async fn fails(&self, args: &[&str]) -> String {
+        let (success, text) = self.end(args).await;
+        assert!(!success, "{args:?} did not fail:\n{text}");
+        text
+    }
+
+    async fn end(&self, args: &[&str]) -> (bool, String) {
         let command = Command::new(&self.client)
             .args(args)
             .env_clear()
@@ -55,10 +67,12 @@ impl Cli {
             .output();
         let output = timeout(COMMAND_MAX, command).await.expect("the client is done in time").unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?} failed:\n{text}");
-        text
+        (output.status.success(), text)
     }
 }
+
+const LESS: &str = r#"{"protocolMode":"BIDI_STREAM","minProtocolVersion":5,"maxProtocolVersion":7,"services":[
+    {"name":"Counter","ty":"VIRTUAL_OBJECT","handlers":[{"name":"add","ty":"EXCLUSIVE"}]}]}"#;
 
 #[tokio::test]
 async fn published_client_registers_and_lists_skipped_without_npm() {
@@ -99,17 +113,33 @@ async fn published_client_registers_and_lists_skipped_without_npm() {
     assert_eq!(api.get("/services/Counter").await.1["public"], false);
     cli.run(&["services", "config", "patch", "--yes", "Counter", "--public", "true"]).await;
 
-    let cluster = json!({"name": "k", "properties": {"bootstrap.servers": "h:9092"}});
-    assert_eq!(api.post("/kafka-clusters", cluster).await.0, StatusCode::CREATED);
+    let retention = ["--idempotency-retention", "5d 1h", "--journal-retention", "PT30M"];
+    cli.run(&[&["services", "config", "patch", "--yes", "Counter"][..], &retention].concat()).await;
+    let service = api.get("/services/Counter").await.1;
+    assert_eq!((&service["idempotency_retention"], &service["journal_retention"]), (&json!("5d 1h"), &json!("30m")));
+    // What breaks callers has to be said.
+    api.endpoint("http://127.0.0.1:9083/", LESS);
+    let text = cli.fails(&["deployments", "register", "--yes", "http://127.0.0.1:9083"]).await;
+    assert!(text.contains("META0006"), "{text}");
+    cli.run(&["deployments", "register", "--yes", "--breaking", "http://127.0.0.1:9083"]).await;
+    assert_eq!(api.get("/services/Counter").await.1["revision"], 2);
+
+    cli.run(&["kafka-clusters", "create", "--yes", "k", "bootstrap.servers=h:9092"]).await;
+    cli.run(&["kafka-clusters", "patch", "--yes", "k", "--set", "bootstrap.servers=h:9093"]).await;
+    let text = cli.run(&["kafka-clusters", "describe", "k"]).await;
+    assert!(text.contains("h:9093"), "{text}");
     let sink = "service://Counter/add";
-    let created = api.post("/subscriptions", json!({"source": "kafka://k/orders", "sink": sink})).await;
-    assert_eq!(created.0, StatusCode::CREATED);
+    cli.run(&["subscriptions", "create", "--yes", "kafka://k/orders", sink, "auto.offset.reset=earliest"]).await;
     let text = cli.run(&["subscriptions", "list"]).await;
     assert!(text.contains("kafka://k/orders"), "{text}");
-    let id = created.1["id"].as_str().unwrap();
+    let created = api.get("/subscriptions").await.1["subscriptions"][0].clone();
+    assert_eq!(created["options"]["auto.offset.reset"], "earliest");
+    let id = created["id"].as_str().unwrap();
     cli.run(&["subscriptions", "describe", id]).await;
     cli.run(&["subscriptions", "delete", "--yes", id]).await;
     assert_eq!(api.get("/subscriptions").await.1, json!({"subscriptions": []}));
     cli.run(&["kafka-clusters", "list"]).await;
+    cli.run(&["kafka-clusters", "delete", "--yes", "k"]).await;
+    assert_eq!(api.get("/kafka-clusters").await.1, json!({"clusters": []}));
     cli.run(&["whoami"]).await;
 }

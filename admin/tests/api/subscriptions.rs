@@ -129,5 +129,14 @@ async fn kafka_clusters() {
     let other = json!({"properties": {"bootstrap.servers": "h:2"}});
     let (status, body) = api.patch("/kafka-clusters/my-cluster", other).await;
     assert_eq!((status, &body["properties"]), (StatusCode::OK, &json!({"bootstrap.servers": "h:2"})));
+    // A secret that was read masked and is sent back so stays.
+    let secret = json!({"properties": {"bootstrap.servers": "h:2", "sasl.password": "hunter2"}});
+    let (_, body) = api.patch("/kafka-clusters/my-cluster", secret).await;
+    assert_eq!(body["properties"]["sasl.password"], "***");
+    let back = json!({"properties": body["properties"]});
+    assert_eq!(api.patch("/kafka-clusters/my-cluster", back).await.0, StatusCode::OK);
+    let schema = api.metadata.schema();
+    let stored = schema.kafka_cluster("my-cluster").unwrap().properties.get("sasl.password").cloned();
+    assert_eq!(stored.as_deref(), Some("hunter2"));
     assert_eq!(api.delete("/kafka-clusters/my-cluster").await.0, StatusCode::ACCEPTED);
 }

@@ -136,7 +136,7 @@ fn changeable<'a>(schema: &'a Schema, name: &str) -> Result<&'a Arc<KafkaCluster
     }
 }
 
-/// Replaces all properties of one.
+/// Replaces all properties of one, but for secrets that come back masked: clients read, change and send all of them.
 pub fn update(
     schema: &Schema,
     name: &str,
@@ -144,8 +144,9 @@ pub fn update(
     check: &dyn OptionCheck,
 ) -> Result<(Change, Arc<KafkaCluster>), KafkaClusterError> {
     let current = changeable(schema, name)?;
+    let properties = Properties(properties).unmasked(&current.properties);
     checked(name, &properties, check)?;
-    Ok(put(schema, KafkaCluster { properties: Properties(properties), ..(**current).clone() }))
+    Ok(put(schema, KafkaCluster { properties, ..(**current).clone() }))
 }
 
 /// Removes one. `force`: also while subscriptions read from it; they stop reading.

@@ -40,6 +40,20 @@ impl Properties {
     }
 }
 
+impl Properties {
+    /// What was read as [`MASK`] and comes back so is what it was.
+    pub fn unmasked(mut self, before: &Properties) -> Self {
+        for (key, value) in &mut self.0 {
+            if value == MASK
+                && let Some(known) = before.0.get(key)
+            {
+                value.clone_from(known);
+            }
+        }
+        self
+    }
+}
+
 impl Deref for Properties {
     type Target = BTreeMap<String, String>;
     fn deref(&self) -> &Self::Target {
@@ -279,5 +293,15 @@ mod tests {
         let text = format!("{properties:?}");
         assert!(!text.contains("hunter") && text.contains("client.id"), "{text}");
         assert_eq!(properties.masked()["sasl.password"], MASK);
+    }
+
+    #[test]
+    fn secrets_that_come_back_masked_stay() {
+        let before: Properties = [("sasl.password", "hunter2"), ("client.id", "a")].into_iter().collect();
+        let back: Properties =
+            [("sasl.password", MASK), ("client.id", "b"), ("ssl.key.pem", MASK)].into_iter().collect();
+        let after: Properties =
+            [("sasl.password", "hunter2"), ("client.id", "b"), ("ssl.key.pem", MASK)].into_iter().collect();
+        assert_eq!(back.unmasked(&before), after);
     }
 }
