@@ -168,6 +168,34 @@ async fn large_bodies_are_compressed_both_ways() {
     assert!(large.body.len() < 1 << 20, "{} bytes", large.body.len());
 }
 
+/// Headers of a deployment go with every request, and nobody is shown their values again.
+#[tokio::test]
+async fn headers_of_a_deployment_are_sent_and_not_shown() {
+    let (mut server, lambda, _service) = start(&[]).await;
+    let headers = json!({"X-Vercel-Protection-Bypass": "hunter2", "x-tenant": "hunter3"});
+    let made = register(&server, json!({"arn": ARN, "force": true, "additional_headers": headers})).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    let id = made.json().unwrap()["id"].as_str().unwrap().to_owned();
+    server.crash().await;
+    server.call("Greeter/greet", json!("x")).await.unwrap();
+    for call in [lambda.calls("/discover").pop().unwrap(), lambda.calls("/invoke/Greeter/greet").pop().unwrap()] {
+        let sent = [&call.headers["x-vercel-protection-bypass"], &call.headers["x-tenant"]];
+        assert_eq!(sent, ["hunter2", "hunter3"], "{}", call.path);
+    }
+    let mut shown = made.text();
+    for path in ["/deployments".to_owned(), format!("/deployments/{id}")] {
+        shown += &server.admin.get(&path).await.unwrap().text();
+    }
+    let moved = server.admin.patch(&format!("/deployments/{id}"), &json!({})).await.unwrap();
+    assert_eq!(moved.status, 200, "{}", moved.text());
+    shown += &moved.text();
+    assert!(shown.contains("x-vercel-protection-bypass") && !shown.contains("hunter"), "{shown}");
+    assert!(!server.log.text().contains("hunter"));
+    // They are kept as they are until others come.
+    server.call("Greeter/greet", json!("y")).await.unwrap();
+    assert_eq!(lambda.calls("/invoke/Greeter/greet").pop().unwrap().headers["x-tenant"], "hunter3");
+}
+
 /// Nobody listens where functions should be: attempts wait, registrations fail.
 #[tokio::test]
 async fn no_credentials_and_no_api_are_named() {
