@@ -89,7 +89,7 @@ impl Engine for Leaders {
             if let Some(Invocation { target, pin, .. }) = store.get::<Invocations>(&id)? {
                 return Ok(Some(Place { target, pin }));
             }
-            Ok(store.get::<Ended>(&id)?.map(|Completed { target, pin, .. }| Place { target, pin }))
+            Ok(ended(store, id)?.map(|Completed { target, pin, .. }| Place { target, pin }))
         };
         self.look(self.handle.owner(id), move |store, _| place(store)).await
     }
@@ -145,9 +145,14 @@ fn look_at_invocation(
         let attempt = status.running.get(&id).copied();
         return Ok(Some(InvocationLook::Active { row: Box::new(row), journal, attempt, lock }));
     }
-    let Some(row) = store.get::<Ended>(&id)? else { return Ok(None) };
+    let Some(row) = ended(store, id)? else { return Ok(None) };
     let journal = journal_end(store, id, row.journal_len)?;
     Ok(Some(InvocationLook::Ended { row: Box::new(row), journal }))
+}
+
+/// Of one that was ended before it started nothing is left but its id.
+fn ended(store: &PartitionStore, id: InvocationId) -> Result<Option<Completed>, StoreError> {
+    Ok(store.get::<Ended>(&id)?.filter(|ended| !ended.unstarted))
 }
 
 fn journal_end(store: &PartitionStore, id: InvocationId, len: u32) -> Result<Vec<JournalLine>, StoreError> {

@@ -552,7 +552,8 @@ where
     if store.get::<Invocations>(&id).map_err(LeaderError::store)?.is_some() {
         return Ok(Output::NotReady);
     }
-    Ok(match store.get::<table::Ended>(&id).map_err(LeaderError::store)? {
+    // Of one that was ended before it started nothing is left but its id.
+    Ok(match store.get::<table::Ended>(&id).map_err(LeaderError::store)?.filter(|ended| !ended.unstarted) {
         Some(ended) => Output::Ended { target: ended.target, result: ended.result, result_until: ended.result_until },
         None => Output::NotFound,
     })

@@ -70,6 +70,7 @@ async fn what_has_not_started_is_cancelled_at_once() {
         // The entry is gone.
         let output = server.ingress.get(&format!("/restate/invocation/{id}/output")).await.unwrap();
         assert_eq!(output.status, 404, "{}", output.text());
+        assert_eq!(server.admin.get(&format!("/invocations/{id}")).await.unwrap().status, 404);
     }
     std::fs::write(gate, "").unwrap();
     assert_eq!(attach(&server, &behind).await.json().unwrap(), 2);

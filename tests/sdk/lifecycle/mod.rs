@@ -4,6 +4,8 @@ mod client;
 mod deployments;
 mod invocations;
 mod process;
+mod restarts;
+mod state;
 
 use serde_json::{Value, json};
 
