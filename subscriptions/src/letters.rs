@@ -94,7 +94,8 @@ impl LetterWriter {
         tokio::pin!(shutdown);
         loop {
             there.mark_unchanged();
-            for (subscription, found) in self.look(&busy, &mut cursors).await {
+            let (all, complete) = self.look(&busy, &mut cursors).await;
+            for (subscription, found) in all {
                 let producer = self.producer(&found[0].letter).await;
                 let (handle, board) = (self.handle.clone(), Arc::clone(&self.board));
                 let is_known = self.metadata.schema().subscription(subscription).is_some();
@@ -105,6 +106,7 @@ impl LetterWriter {
             tokio::select! {
                 () = &mut shutdown => return,
                 changed = there.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(RETRY_PAUSE), if !complete => {}
                 Some(done) = writing.join_next() => {
                     let done = done.expect("writing does not panic");
                     busy.remove(&done.subscription);
@@ -117,12 +119,13 @@ impl LetterWriter {
         }
     }
 
-    /// Letters of subscriptions that are not busy.
+    /// Letters of subscriptions that are not busy. `false`: some partition could not be asked.
     async fn look(
         &self,
         busy: &BTreeSet<SubscriptionId>,
         cursors: &mut Cursors,
-    ) -> BTreeMap<SubscriptionId, Vec<Found>> {
+    ) -> (BTreeMap<SubscriptionId, Vec<Found>>, bool) {
+        let mut complete = true;
         let mut all: BTreeMap<SubscriptionId, Vec<Found>> = BTreeMap::new();
         let mut behind = std::mem::take(cursors);
         let mut skip = busy.clone();
@@ -130,14 +133,18 @@ impl LetterWriter {
             for partition in (0..self.handle.partitions()).map(PartitionId) {
                 let (skip, behind) = (skip.clone(), behind.clone());
                 let look = move |store: &PartitionStore, _: &_| letters_of(store, partition, &skip, &behind);
-                // A leader that has stopped has no letters for us.
-                for (subscription, found) in self.handle.read(partition, look).await.unwrap_or_default() {
-                    all.entry(subscription).or_default().push(found);
+                match self.handle.read(partition, look).await {
+                    Ok(letters) => {
+                        for (subscription, found) in letters {
+                            all.entry(subscription).or_default().push(found);
+                        }
+                    }
+                    Err(_) => complete = false,
                 }
             }
             // Whoever has nothing behind its cursor starts over.
             if behind.keys().all(|(_, subscription)| all.contains_key(subscription)) {
-                return all;
+                return (all, complete);
             }
             behind.clear();
             skip.extend(all.keys());

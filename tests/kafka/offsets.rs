@@ -181,3 +181,19 @@ async fn the_last_offsets_of_a_deleted_subscription_survive_a_crash() {
     let shown = server.subscription(&heir).await.unwrap();
     assert_eq!(count(&shown, "records"), 3, "it goes on exactly there: {shown:#}");
 }
+
+#[tokio::test]
+async fn without_an_offset_to_start_from_nothing_is_read_until_there_is_one() {
+    let scene = Scene::new().await;
+    scene.server.allow("subscription is held up");
+    let topic = scene.kafka.topic("no-start", 1).await;
+    produce(&scene.kafka.producer().await, &topic, &numbers("k", 0..5)).await;
+    let group = support::unique("group");
+    let options = [("auto.offset.reset", "error"), ("group.id", group.as_str())];
+    let id = scene.server.subscribe(&topic, "Events/on", &options).await;
+    let shown = scene.server.until_subscription(&id, "it is told", |shown| code(shown) == "SUB0006").await;
+    assert_eq!(count(&shown, "records"), 0);
+    let commit = Commit { topic: &topic, partition: 0, offset: 3, metadata: "" };
+    scene.kafka.admin().await.commit(&group, &[commit]).await.unwrap();
+    settled(&scene.server, "Events", &numbers("k", 3..5)).await;
+}

@@ -35,6 +35,9 @@ pub enum NullKey {
 }
 
 /// What becomes of a record whose invocation fails for good: by a terminal failure, or when no attempt is left.
+///
+/// A record that cannot become an invocation (a key that the sink cannot have, or too large) goes to the dead-letter
+/// topic with `DeadLetter`, and is counted as rejected with all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailure {
     /// Attempts have no end, whatever the handler's retry policy says. A terminal failure ends the invocation.
