@@ -41,6 +41,7 @@ pub const PROVOKED: &[(&str, &str, &str)] = &[
     ("SUB0002", "tests/kafka/trouble.rs", "a_broker_that_is_down_at_the_start_holds_up_nothing_else"),
     ("SUB0003", "tests/kafka/trouble.rs", "a_topic_that_is_missing_is_shown_and_read_once_it_is_there"),
     ("SUB0005", "tests/kafka/trouble.rs", "records_wait_in_kafka_while_the_service_is_not_registered"),
+    ("SUB0006", "tests/kafka/offsets.rs", "without_an_offset_to_start_from_nothing_is_read_until_there_is_one"),
     ("SUB0007", "tests/kafka/failures.rs", "no_dead_letter_is_lost_when_the_server_is_killed"),
     // Disks that fail, and limits that take long to reach.
     ("ADM0002", "admin/tests/api/general.rs", "services_and_handlers"),
@@ -83,7 +84,6 @@ pub const NOT_PROVOKED: &[(&str, &str)] = &[
     ("LOG0012", "files without permission to read them, which the superuser that tests may run as always has"),
     ("META0022", "the same, of the metadata's snapshot"),
     ("SUB0004", "the Kafka client's own fatal errors, which a good broker does not bring about"),
-    ("SUB0006", "a topic without any offset to start from, which a good broker does not have"),
 ];
 
 /// Codes of the product documentation: each is provoked from outside, by a test in `tests/`.
