@@ -71,6 +71,9 @@ async fn what_has_not_started_is_cancelled_at_once() {
         let output = server.ingress.get(&format!("/restate/invocation/{id}/output")).await.unwrap();
         assert_eq!(output.status, 404, "{}", output.text());
         assert_eq!(server.admin.get(&format!("/invocations/{id}")).await.unwrap().status, 404);
+        for verb in ["kill", "cancel", "pause", "resume", "purge", "purge-journal", "restart-as-new"] {
+            assert_eq!(operate(&server, id, verb).await.status, 404, "{verb}");
+        }
     }
     std::fs::write(gate, "").unwrap();
     assert_eq!(attach(&server, &behind).await.json().unwrap(), 2);

@@ -3,7 +3,7 @@
 use millrace_model::{
     DeploymentId, InvocationId, TimestampMs,
     command::TerminateMode,
-    invocation::{Invocation, Retries, Status},
+    invocation::{Completed, Invocation, Retries, Status},
     journal::{Completion, Failure, Notification, NotificationId, NotificationResult, SIGNAL_CANCEL, ty},
     table::{Ended, Expiries, ExpiryKey, ExpiryKind, Invocations, TimerKey, TimerKind, Timers},
 };
@@ -15,9 +15,14 @@ impl<V: StateView> Txn<'_, V> {
     pub(crate) fn active(&self, id: InvocationId) -> Result<Result<Invocation, Answer>, V::Error> {
         Ok(match self.get::<Invocations>(&id)? {
             Some(invocation) => Ok(invocation),
-            None if self.get::<Ended>(&id)?.is_some() => Err(Answer::Refused(Refusal::Ended)),
+            None if self.ended(id)?.is_some() => Err(Answer::Refused(Refusal::Ended)),
             None => Err(Answer::Refused(Refusal::NotFound)),
         })
+    }
+
+    /// One that has run and ended. Of one that was ended before it started only the id is left, for repeated commands.
+    fn ended(&self, id: InvocationId) -> Result<Option<Completed>, V::Error> {
+        Ok(self.get::<Ended>(&id)?.filter(|ended| !ended.unstarted))
     }
 
     pub(crate) fn terminate(
@@ -127,7 +132,7 @@ impl<V: StateView> Txn<'_, V> {
     }
 
     pub(super) fn purge(&mut self, id: InvocationId, now: TimestampMs) -> Result<Answer, V::Error> {
-        Ok(match self.get::<Ended>(&id)? {
+        Ok(match self.ended(id)? {
             Some(ended) => {
                 self.remove_ended(id, &ended, now)?;
                 Answer::Done
@@ -137,7 +142,7 @@ impl<V: StateView> Txn<'_, V> {
     }
 
     pub(super) fn purge_journal(&mut self, id: InvocationId) -> Result<Answer, V::Error> {
-        Ok(match self.get::<Ended>(&id)? {
+        Ok(match self.ended(id)? {
             Some(mut ended) => {
                 self.remove_journal(id, ended.journal_len);
                 self.delete::<Expiries>(ExpiryKey { at: ended.journal_expires_at, id, kind: ExpiryKind::Journal });
