@@ -113,6 +113,16 @@ func steps() restate.ServiceDefinition {
 			}
 			return stored == drawn, nil
 		})).
+		Handler("logged", restate.NewServiceHandler(func(ctx restate.Context, k keyed) (none, error) {
+			ctx.Log().Warn("logged " + k.Key)
+			if err := restate.RunVoid(ctx, func(restate.RunContext) error { return nil }); err != nil {
+				return none{}, err
+			}
+			if attempt("logged", k.Key) == 1 {
+				return none{}, errAsked
+			}
+			return none{}, nil
+		})).
 		Handler("parallel", restate.NewServiceHandler(func(ctx restate.Context, k keyed) (int, error) {
 			id := ctx.Request().ID
 			running := make([]restate.RunAsyncFuture[none], k.N)

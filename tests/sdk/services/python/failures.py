@@ -6,10 +6,14 @@ from typing import Any
 
 import restate
 from restate import Context, ObjectContext, RunOptions, TerminalError, VirtualObject
+from restate.logging import getLogger
 
 from objects import counter_get
 from steps import steps
 from support import log_step
+
+# Silent in replays.
+logger = getLogger("steps")
 
 non_det = VirtualObject("NonDet")
 
@@ -76,6 +80,14 @@ async def same_random(ctx: Context, one: dict[str, Any]) -> bool:
     if is_first("sameRandom", one["key"]):
         raise RuntimeError("the first attempt fails as asked")
     return drawn == stored
+
+
+@steps.handler()
+async def logged(ctx: Context, one: dict[str, Any]) -> None:
+    logger.warning("logged %s", one["key"])
+    await ctx.run_typed("behind", lambda: None)
+    if is_first("logged", one["key"]):
+        raise RuntimeError("the first attempt fails as asked")
 
 
 @steps.handler(name="sameTime")

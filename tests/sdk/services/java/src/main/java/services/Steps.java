@@ -9,6 +9,7 @@ import dev.restate.sdk.common.TerminalException;
 import java.time.Duration;
 import java.util.List;
 import java.util.stream.IntStream;
+import org.apache.logging.log4j.LogManager;
 
 /** `Steps`, `Sleeper` and `NonDet`: durable steps, retries, sleeping, and handlers that replay differently than they ran. */
 final class Steps {
@@ -113,6 +114,14 @@ final class Steps {
               var stored = ctx.run("drawn", Json.NODE, () -> Interpreter.node(drawn));
               failFirst("sameRandom", key(one));
               return stored.asText().equals(drawn);
+            })
+        .<Context>on(
+            "logged",
+            (ctx, one) -> {
+              LogManager.getLogger(Steps.class).warn("logged " + key(one));
+              ctx.run("behind", () -> {});
+              failFirst("logged", key(one));
+              return null;
             })
         .<Context>on(
             "parallel",
