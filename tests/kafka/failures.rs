@@ -88,7 +88,7 @@ async fn a_terminal_failure_becomes_a_dead_letter_with_its_record_and_where_it_c
     ] {
         assert_eq!(header(letter, name), Some(wanted), "{name}");
     }
-    let raw = letter.headers.iter().find(|header| header.name == &b"raw"[..]).and_then(|raw| raw.value.clone());
+    let raw = letter.headers.iter().find(|header| header.name == b"raw"[..]).and_then(|raw| raw.value.clone());
     assert_eq!(raw.as_deref(), Some(&b"\xff\x00"[..]));
     let invocation = header(letter, "millrace.invocation.id").expect("it became an invocation");
     assert_eq!(header(letter, "millrace.letter.id"), Some(invocation));
