@@ -218,7 +218,10 @@ pub async fn start(settings: Settings) -> anyhow::Result<Node> {
     };
     let admin = millrace_admin::Server::bind(&settings.admin, admin).await?;
     let admin_address = admin.local_addr();
-    tokio::spawn(watch_disk(settings.base_dir.clone(), settings.disk_watermark, Arc::clone(&log), handle.clone()));
+    // What the stores hold in memory has to fit onto the disk, and once more while it is compacted.
+    let reserve = settings.store.rocksdb_total_memory_size.0;
+    let limits = DiskLimits { watermark: settings.disk_watermark, reserve };
+    tokio::spawn(watch_disk(settings.base_dir.clone(), limits, Arc::clone(&log), handle.clone()));
     let tasks = Tasks {
         ingress: tokio::spawn(ingress.run(until_stop())),
         admin: tokio::spawn(admin.run(until_stop())),
@@ -285,24 +288,34 @@ fn open_stores(
     }
 }
 
+/// When a disk counts as full: above the watermark, a share of it, or with less than the reserve free, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct DiskLimits {
+    watermark: f64,
+    reserve: u64,
+}
+
 /// Stops admission before the disk is full.
-async fn watch_disk(folder: PathBuf, watermark: f64, log: Arc<LocalLog>, handle: Handle) {
+async fn watch_disk(folder: PathBuf, limits: DiskLimits, log: Arc<LocalLog>, handle: Handle) {
     let mut full = false;
     let mut interval = tokio::time::interval(DISK_INTERVAL);
     let log = Arc::downgrade(&log);
     loop {
         interval.tick().await;
         let Some(log) = log.upgrade() else { return };
-        let used = disk_usage(&folder).unwrap_or(0.0);
+        let (used, free) = disk_usage(&folder).unwrap_or((0.0, u64::MAX));
         // A backlog of the log passes by itself, and is the leaders' concern.
-        let now_full = used >= watermark || matches!(log.admission(), Err(AdmissionError::Disk { .. }));
+        let log_full = matches!(log.admission(), Err(AdmissionError::Disk { .. }));
+        let now_full = used >= limits.watermark || free < limits.reserve || log_full;
         if now_full != full {
             full = now_full;
             handle.set_storage_full(full);
             if full {
                 error!(
                     used,
-                    watermark,
+                    free,
+                    watermark = limits.watermark,
+                    reserve = limits.reserve,
                     error_code = codes::LOG0004.id,
                     "the disk is almost full: no new work is taken"
                 );
@@ -313,11 +326,12 @@ async fn watch_disk(folder: PathBuf, watermark: f64, log: Arc<LocalLog>, handle:
     }
 }
 
-/// Share of the file system that is used, 0 to 1.
-fn disk_usage(folder: &Path) -> std::io::Result<f64> {
+/// Share of the file system that is used, 0 to 1, and free bytes.
+fn disk_usage(folder: &Path) -> std::io::Result<(f64, u64)> {
     let stat = rustix::fs::statvfs(folder)?;
     if stat.f_blocks == 0 {
-        return Ok(0.0);
+        return Ok((0.0, u64::MAX));
     }
-    Ok(1.0 - stat.f_bavail as f64 / stat.f_blocks as f64)
+    let used = 1.0 - stat.f_bavail as f64 / stat.f_blocks as f64;
+    Ok((used, stat.f_bavail.saturating_mul(stat.f_frsize)))
 }

@@ -7,6 +7,8 @@ mod support;
 mod bodies;
 mod deployments;
 mod discovery;
+#[cfg(target_os = "linux")]
+mod disk;
 mod flood;
 mod ports;
 mod wire;

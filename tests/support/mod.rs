@@ -17,7 +17,7 @@ mod http;
 mod kafka;
 pub mod lambda;
 mod log;
-mod process;
+pub mod process;
 mod proxy;
 mod server;
 mod service;

@@ -5,6 +5,7 @@ use millrace_model::{
     DecodeError, Lsn, PartitionId,
     codes::{self, Code, Coded},
 };
+use millrace_store::StoreError;
 
 /// A leader cannot go on. What it had appended is in the log or is not; the next start decides.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +43,23 @@ impl Coded for LeaderError {
         match self {
             Self::Append(error) => error.code(),
             Self::Read(error) => error.code(),
-            Self::Store(_) => codes::STO0001,
+            Self::Store(error) => error.downcast_ref::<StoreError>().map_or(codes::STO0002, Coded::code),
             Self::Batch { .. } => codes::LOG0003,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_store_keeps_its_code() {
+        let stopped = LeaderError::store(StoreError::Stopped { partition: PartitionId(1) });
+        assert_eq!(stopped.code(), codes::STO0002);
+        let path = std::path::PathBuf::from("p");
+        let damaged = StoreError::Corrupt { partition: PartitionId(1), path, detail: String::new() };
+        assert_eq!(LeaderError::store(damaged).code(), codes::STO0001);
+        assert_eq!(LeaderError::store(std::io::Error::other("x")).code(), codes::STO0002);
     }
 }
