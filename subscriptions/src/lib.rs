@@ -19,7 +19,12 @@ pub mod reconcile;
 mod status;
 mod worker;
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 
 use millrace_cluster::{
     Metadata, Schema,
@@ -160,12 +165,16 @@ impl Subscriptions {
         let mut complete = true;
         // Cluster and group of those whose last offsets are not committed yet.
         let mut taken = Vec::new();
+        // One that does not answer is not asked for each of them.
+        let mut away = BTreeSet::new();
         let burial = Burial { metadata: &self.metadata, handle: &self.handle, clients: &self.clients };
         for tombstone in schema.tombstones() {
             self.board.remove(tombstone.id);
             metrics::forget(tombstone.id);
-            if !burial.bury(tombstone).await {
-                taken.push((tombstone.cluster.as_str(), group_of(schema, tombstone)));
+            let cluster = tombstone.cluster.as_str();
+            if away.contains(cluster) || !burial.bury(tombstone).await {
+                away.insert(cluster);
+                taken.push((cluster, group_of(schema, tombstone)));
                 complete = false;
             }
         }
@@ -258,7 +267,8 @@ fn sink(
     defaults: &Defaults,
 ) -> Option<Sink> {
     let service = schema.service(&subscription.service)?;
-    let handler = service.handler(&subscription.handler)?;
+    // What is private is for handlers alone, also if it became so later.
+    let handler = service.handler(&subscription.handler).filter(|handler| handler.public)?;
     let retention = handler.settings.retention(handler.kind, false, defaults);
     Some(Sink {
         service: service.name.clone(),
