@@ -121,9 +121,11 @@ fn info(deployment: &Deployment) -> Option<Arc<DeploymentInfo>> {
     };
     let endpoint = match &deployment.function {
         None => Address::parse(&deployment.uri, wire).map(Endpoint::from).map_err(|error| error.to_string()),
-        Some(Function { assume_role_arn, zstd }) => LambdaFunction::new(&deployment.uri, assume_role_arn.clone(), *zstd)
-            .map(Endpoint::from)
-            .map_err(|error| error.to_string()),
+        Some(Function { assume_role_arn, zstd }) => {
+            LambdaFunction::new(&deployment.uri, assume_role_arn.clone(), *zstd)
+                .map(Endpoint::from)
+                .map_err(|error| error.to_string())
+        }
     };
     let endpoint = match endpoint {
         Ok(endpoint) => endpoint,
