@@ -409,7 +409,6 @@ fn timers_suspend_and_resume() {
 
 #[test]
 fn combined_awaits_suspend_with_their_tree() {
-    use millrace_protocol::future::{Arrived, Resolution};
     let mut attempt = Attempt::new(ProtocolVersion::V7);
     let handles: Vec<UnresolvedFuture> =
         (0..3).map(|n| attempt.vm.sys_sleep(String::new(), Duration::from_millis(n), None).unwrap().into()).collect();
@@ -426,17 +425,15 @@ fn combined_awaits_suspend_with_their_tree() {
     assert!(attempt.vm.do_await(all).unwrap_err().is_suspended_error());
     let events = attempt.events();
     let [Event::Suspension(tree)] = &events[..] else { panic!("{events:?}") };
-    let resolve = |done: &[u32]| {
-        tree.resolve(|id| match id {
-            NotificationId::Completion(cid) => {
-                let position = done.iter().position(|done| done == cid)?;
-                Some(Arrived { position: position as u64, failed: false })
-            }
-            _ => None,
-        })
+    let done = |cids: &[u32]| {
+        let mut awaiting = tree.to_awaiting();
+        for (index, cid) in (0..).zip(cids) {
+            awaiting.arrive(awaiting.leaf(&NotificationId::Completion(*cid)).unwrap(), index, false);
+        }
+        awaiting.is_done()
     };
-    assert_eq!(resolve(&cids[..2]), Resolution::Pending);
-    assert!(resolve(&cids).wakes());
+    assert!(!done(&cids[..2]));
+    assert!(done(&cids));
 }
 
 #[test]
