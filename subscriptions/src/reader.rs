@@ -367,7 +367,7 @@ impl PartitionReader {
             if let Some(sink) = (self.shared.sink)() {
                 return sink;
             }
-            let what = "the service or handler of the sink is not registered";
+            let what = "the service or handler of the sink is not registered, or private";
             self.shared.trouble(codes::SUB0005.id, what.to_owned());
             tokio::time::sleep(RETRY_PAUSE).await;
         }

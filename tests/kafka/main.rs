@@ -8,6 +8,7 @@ mod failures;
 mod isolation;
 mod metrics;
 mod offsets;
+mod private;
 mod records;
 mod security;
 mod sinks;
