@@ -12,6 +12,7 @@ mod lifecycle;
 mod promises;
 mod random;
 mod stage;
+mod versioning;
 #[path = "../crash/world.rs"]
 #[allow(dead_code)] // The crash tests use the rest.
 mod world;
