@@ -40,6 +40,12 @@ pub struct SourceArgs {
     /// Log lines without colours.
     #[arg(long)]
     log_disable_ansi_codes: bool,
+    /// Where traces go. Accepted, and warned of: this release exports none.
+    #[arg(long, value_name = "URL")]
+    tracing_endpoint: Option<String>,
+    /// No conveniences of development. Accepted, and warned of: one node has none that matter.
+    #[arg(long)]
+    production: bool,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -60,11 +66,15 @@ impl SourceArgs {
             ("advertised-address", &self.advertised_address),
             ("log-filter", &self.log_filter),
             ("log-format", &self.log_format),
+            ("tracing-endpoint", &self.tracing_endpoint),
         ];
         let mut flags = self.set.clone();
         flags.extend(named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))));
         if self.log_disable_ansi_codes {
             flags.push(("log-disable-ansi-codes".to_owned(), "true".to_owned()));
+        }
+        if self.production {
+            flags.push(("auto-provision".to_owned(), "false".to_owned()));
         }
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();

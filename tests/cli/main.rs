@@ -52,6 +52,17 @@ fn defaults_load_and_dump_as_themselves() {
     assert_eq!(from_file, run(&["serve", "--dump-config", "--config-path", file], &[]));
 }
 
+/// A start script of the documentation's works as it is.
+#[test]
+fn documented_flags_without_effect_are_warned_of() {
+    let (code, _, warnings) = run(&["config", "--production", "--tracing-endpoint", "http://localhost:4317"], &[]);
+    assert_eq!(code, 0, "{warnings}");
+    for key in ["auto-provision", "tracing-endpoint"] {
+        let begin = format!("warning: {key} (command line) has no effect: ");
+        assert!(warnings.lines().any(|line| line.starts_with(&begin)), "{key} in {warnings}");
+    }
+}
+
 #[test]
 fn every_fault_is_reported_and_nothing_starts() {
     let folder = tempfile::tempdir().unwrap();
