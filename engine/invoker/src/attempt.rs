@@ -220,6 +220,7 @@ impl<'a, P: Proposals> Run<'a, P> {
                 policy,
                 metrics: &shared.metrics,
                 health: &shared.health,
+                servers: &shared.servers,
                 deployment: &choice.deployment,
                 actions: shared.actions.as_ref(),
                 size_warning: usize::try_from(shared.config.message_size_warning).unwrap_or(usize::MAX),

@@ -21,6 +21,7 @@ use crate::{
     exchange::{Exchange, Functions, LambdaError, LambdaFunction, Lease},
     identity::Identity,
     pool::{Group, Pool},
+    servers::SERVER,
     shared::{fixed_headers, identity},
     transport::TransportError,
 };
@@ -30,7 +31,6 @@ const DELAYS: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600), Duration::from_secs(1)];
 /// One try, from the connection to the end of the body.
 const TRY_MAX: Duration = Duration::from_secs(15);
-const SERVER: HeaderName = HeaderName::from_static("x-restate-server");
 
 /// An endpoint's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

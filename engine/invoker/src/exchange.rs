@@ -28,7 +28,7 @@ pub(crate) enum Lease {
 pub(crate) enum Exchange {
     H2(self::h2::H2Exchange),
     H1(self::h1::H1Exchange),
-    Lambda(self::lambda::LambdaExchange),
+    Lambda(Box<self::lambda::LambdaExchange>),
 }
 
 impl Exchange {
@@ -47,7 +47,8 @@ impl Exchange {
         head: Request<()>,
         end: bool,
     ) -> Self {
-        Self::Lambda(self::lambda::LambdaExchange::start(Arc::clone(functions), Arc::clone(function), head, end))
+        let exchange = self::lambda::LambdaExchange::start(Arc::clone(functions), Arc::clone(function), head, end);
+        Self::Lambda(Box::new(exchange))
     }
 
     /// The answer's head, once.

@@ -43,6 +43,9 @@ enum Tell {
 impl Health {
     /// An attempt got no answer.
     pub(crate) fn lost(&self, deployment: &DeploymentInfo, error: &TransportError) {
+        if !error.is_absence() {
+            return self.answered(deployment);
+        }
         if let Tell::Away { attempts } = self.note(deployment.id, Instant::now()) {
             tracing::warn!(
                 deployment_id = %deployment.id,

@@ -30,6 +30,7 @@ mod pool;
 mod registry;
 mod resolve;
 pub mod retry;
+mod servers;
 mod shared;
 mod slots;
 mod throttle;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use millrace_model::{Env, InvocationId, command::Attempt, invocation::Target};
+use millrace_model::{DeploymentId, Env, InvocationId, command::Attempt, invocation::Target};
 use millrace_partition::{AttemptJob, Handle, Invoker};
 use tokio::runtime::Handle as Runtime;
 
@@ -20,6 +20,7 @@ use crate::{
     metrics::Metrics,
     pool::Pool,
     registry::Registry,
+    servers::Servers,
     slots::Slots,
     throttle::Throttle,
     transport::TransportError,
@@ -68,6 +69,7 @@ pub(crate) struct Shared<P> {
     pub(crate) budget: Budget,
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
+    pub(crate) servers: Servers,
     /// How often attempts start.
     pub(crate) starts: Option<Throttle>,
     /// How often handlers do something.
@@ -116,6 +118,7 @@ impl<P: Proposals> HttpInvoker<P> {
             budget: Budget::new(config.memory_limit),
             metrics: Metrics::new(),
             health: Health::default(),
+            servers: Servers::default(),
             starts: Throttle::new(&config.invocation_throttling),
             actions: Throttle::new(&config.action_throttling),
             headers: fixed_headers(&client, cluster_name.as_deref())?,
@@ -128,6 +131,11 @@ impl<P: Proposals> HttpInvoker<P> {
             tracing::info!(kid = identity.key_id(), path = %path.display(), "requests to services are signed");
         }
         Ok(Self { shared: Arc::new(shared), runtime })
+    }
+
+    /// SDK and version that a deployment answered with last, since the start of this node.
+    pub fn last_server(&self, deployment: DeploymentId) -> Option<Arc<str>> {
+        self.shared.servers.get(deployment)
     }
 }
 

@@ -67,6 +67,14 @@ impl TransportError {
         }
     }
 
+    /// Nobody was there to answer.
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            Self::Lambda(error) => error.is_absence(),
+            _ => true,
+        }
+    }
+
     /// A server that speaks HTTP/1.1 only answers the HTTP/2 preface with text, whose first bytes read as the header
     /// of a frame are one that is too large.
     pub fn looks_like_http1(&self) -> bool {

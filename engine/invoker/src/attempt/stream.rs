@@ -35,6 +35,7 @@ use crate::{
     metrics::Metrics,
     plan::{Plan, Who},
     registry::{AttemptPolicy, DeploymentInfo},
+    servers::Servers,
     throttle::Throttle,
     transport::TransportError,
     trouble::Trouble,
@@ -113,6 +114,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) policy: &'a AttemptPolicy,
     pub(super) metrics: &'a Metrics,
     pub(super) health: &'a Health,
+    pub(super) servers: &'a Servers,
     pub(super) deployment: &'a DeploymentInfo,
     /// How often handlers may do something.
     pub(super) actions: Option<&'a Throttle>,
@@ -318,6 +320,7 @@ impl<'a> Stream<'a> {
                 Poll::Ready(Ok(head)) => {
                     self.head = true;
                     self.around.health.answered(self.around.deployment);
+                    self.around.servers.answered(self.around.deployment.id, &head.headers);
                     if self.request != Request::Replaying {
                         self.journal = Vec::new();
                     }

@@ -99,6 +99,8 @@ async fn a_service_takes_one_proposal() {
     let id = node.run_new().await;
     assert_eq!(output(&node, id), bytes("\"Hello bob\""));
     assert_eq!(node.leader.proposed(id).len(), 1);
+    let server = node.invoker.last_server(crate::support::DEPLOYMENT);
+    assert!(server.as_deref().is_some_and(|name| name.starts_with("restate-sdk-rust/")), "{server:?}");
 }
 
 #[tokio::test]

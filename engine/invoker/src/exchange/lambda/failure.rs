@@ -115,6 +115,15 @@ impl LambdaError {
         }
     }
 
+    /// The function cannot be called at all. One that is throttled, or that failed, is there.
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            Self::Credentials(_) => true,
+            Self::Api { status, .. } => !matches!(status, 413 | 429),
+            _ => false,
+        }
+    }
+
     /// User code may have run.
     pub(crate) fn may_have_run(&self) -> bool {
         match self {

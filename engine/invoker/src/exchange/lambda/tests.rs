@@ -61,6 +61,22 @@ fn answers_of_the_api_have_codes() {
 }
 
 #[test]
+fn a_function_that_cannot_be_called_is_away() {
+    let api = |status| LambdaError::api(status, &HeaderMap::new(), b"");
+    for (error, expected) in [
+        (api(403), true),
+        (api(404), true),
+        (api(503), true),
+        (api(429), false),
+        (api(413), false),
+        (LambdaError::Credentials("none".to_owned()), true),
+        (LambdaError::function("Unhandled", b""), false),
+    ] {
+        assert_eq!(TransportError::from(error.clone()).is_absence(), expected, "{error}");
+    }
+}
+
+#[test]
 fn a_function_that_fails_tells_how() {
     let body = br#"{"errorType":"Runtime.ExitError","errorMessage":"RequestId: 1 Error: exit status 1"}"#;
     let trouble = Trouble::from(LambdaError::function("Unhandled", body));
