@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     stage::Stage,
-    support::{PATIENCE, eventually},
+    support::{PATIENCE, eventually, tier},
 };
 
 async fn counts(stage: &Stage, key: &str, expected: i64) {
@@ -65,9 +65,10 @@ pub async fn calls_nest(stage: Arc<Stage>) {
 
 pub async fn calls_fan_out(stage: Arc<Stage>) {
     let key = stage.key();
-    let input = json!({"key": key, "width": 20, "n": 2});
-    assert_eq!(stage.server.call("Caller/fanOut", input).await.unwrap(), 40);
-    counts(&stage, &format!("{key}-19"), 2).await;
+    let width = tier(20, 1000);
+    let input = json!({"key": key, "width": width, "n": 2});
+    assert_eq!(stage.server.call("Caller/fanOut", input).await.unwrap(), 2 * width);
+    counts(&stage, &format!("{key}-{}", width - 1), 2).await;
 }
 
 pub async fn many_calls_at_once(stage: Arc<Stage>) {

@@ -31,6 +31,19 @@ pub async fn the_clock_is_the_same_in_every_attempt(stage: Arc<Stage>) {
     assert_eq!(stage.server.call("Steps/sameTime", json!({"key": stage.key()})).await.unwrap(), true);
 }
 
+pub async fn a_replay_logs_nothing(stage: Arc<Stage>) {
+    let key = stage.key();
+    stage.tell("Steps/logged", json!({"key": key})).await;
+    let line = format!("logged {key}");
+    let log = stage.service.log();
+    assert_eq!(log.lines().filter(|seen| seen.contains(&line)).count(), 1, "{log}");
+}
+
+pub async fn errors_are_mapped_to_terminal_ones(stage: Arc<Stage>) {
+    let input = json!({"code": 422, "message": "too long"});
+    assert_eq!(stage.fails("Steps/mapped", input).await, (422, "too long".to_owned()));
+}
+
 pub async fn finished_steps_are_not_repeated_when_another_fails(stage: Arc<Stage>) {
     let n = 6;
     let answer = stage.server.ingress.post("/Steps/parallel", &json!({"key": stage.key(), "n": n})).await.unwrap();

@@ -55,6 +55,7 @@ pub const ALL: &[Promise] = promises![
     generic::headers_of_a_handler_arrive,
     generic::sends_to_a_key_keep_their_order,
     generic::failures_among_many_calls_are_told_apart,
+    state::a_key_stays_locked_while_its_handler_sleeps,
     state::lists_grow,
     state::every_access_to_state_works_eager_and_lazy,
     state::a_handler_sees_its_own_changes_eager_and_lazy,
@@ -79,6 +80,8 @@ pub const ALL: &[Promise] = promises![
     failing::a_step_fails_for_good,
     failing::chance_is_the_same_in_every_attempt,
     failing::the_clock_is_the_same_in_every_attempt,
+    failing::a_replay_logs_nothing,
+    failing::errors_are_mapped_to_terminal_ones,
     failing::finished_steps_are_not_repeated_when_another_fails,
     failing::what_was_journaled_cannot_be_changed,
     combining::all_wait_for_the_last,
@@ -101,11 +104,12 @@ pub const ALL: &[Promise] = promises![
 /// Promises that need what an SDK does not have: the table of `services/README.md`.
 const IMPOSSIBLE: &[(&str, &[&str])] = &[
     ("typescript", &["a_handler_reads_an_output"]),
-    ("python", &["a_handler_reads_an_output"]),
+    ("python", &["a_handler_reads_an_output", "errors_are_mapped_to_terminal_ones"]),
     (
         "rust",
         &[
             "a_handler_reads_an_output",
+            "errors_are_mapped_to_terminal_ones",
             "the_clock_is_the_same_in_every_attempt",
             "finished_steps_are_not_repeated_when_another_fails",
         ],
@@ -116,10 +120,14 @@ const IMPOSSIBLE: &[(&str, &[&str])] = &[
             "a_named_signal_arrives",
             "a_rejected_signal_fails_the_waiter",
             "a_repeated_signal_arrives_twice",
+            "errors_are_mapped_to_terminal_ones",
             "the_clock_is_the_same_in_every_attempt",
         ],
     ),
-    ("go", &["a_handler_reads_an_output", "the_clock_is_the_same_in_every_attempt"]),
+    (
+        "go",
+        &["a_handler_reads_an_output", "errors_are_mapped_to_terminal_ones", "the_clock_is_the_same_in_every_attempt"],
+    ),
 ];
 
 /// Whether the SDK of this language has what a promise needs.

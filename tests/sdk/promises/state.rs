@@ -109,3 +109,19 @@ pub async fn a_handler_sees_its_own_changes_eager_and_lazy(stage: Arc<Stage>) {
         assert_eq!(stage.server.query(&format!("{path}/entries")).await.unwrap(), json!({"x": "3"}), "{service}");
     }
 }
+
+/// Also while it is suspended. Shared handlers go on, and see what is committed.
+pub async fn a_key_stays_locked_while_its_handler_sleeps(stage: Arc<Stage>) {
+    let key = stage.key();
+    let path = format!("Interpreter/{key}/run");
+    let program = json!([
+        {"op": "set", "name": "a", "value": 1},
+        {"op": "sleep", "ms": 1500},
+        {"op": "add", "name": "a", "value": 1},
+    ]);
+    let first = stage.begin(&path, program);
+    stage.until(&format!("Interpreter/{key}/state"), json!({"a": 1})).await;
+    let second = stage.begin(&path, json!([{"op": "get", "name": "a"}]));
+    assert_eq!(second.await.unwrap().unwrap(), 2);
+    assert_eq!(first.await.unwrap().unwrap(), 0);
+}

@@ -39,6 +39,7 @@ pub struct Generator {
 }
 
 /// A program for a key, and what it must return.
+#[derive(Clone)]
 pub struct Case {
     pub key: String,
     pub program: Value,

@@ -10,16 +10,19 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use rand::{SeedableRng, rngs::StdRng};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     support::{PATIENCE, Server, ServerOptions, Service, eventually, seed, tier},
-    world::World,
+    world::{Client, Victim, World},
 };
-use generate::Generator;
+use generate::{Case, Generator};
 
 /// Keys of each level: few enough that programs meet.
 const KEYS: usize = 12;
+
+/// Far longer than a program takes once nobody is killed any more.
+const STUCK: Duration = Duration::from_secs(50);
 
 /// How large a run is.
 struct Size {
@@ -48,22 +51,21 @@ async fn round(language: &str, env: &[(&str, &str)], seed: u64, size: &Size) {
     let mut generator = Generator::new(StdRng::seed_from_u64(seed), KEYS, "r");
     let cases: Vec<_> = (0..size.programs).map(|_| generator.case()).collect();
     let client = world.client();
-    let sending = tokio::spawn({
-        let client = client.clone();
-        async move {
-            let mut sent = Vec::new();
-            for (n, case) in cases.into_iter().enumerate() {
-                let path = format!("Interpreter/{}/run", case.key);
-                let id = client.send(&path, &format!("program-{n}"), &case.program).await;
-                sent.push((id, case));
-            }
-            sent
-        }
-    });
-    world.kills(size.kills, size.kills).await;
-    let sent = sending.await.expect("all are accepted");
+    // A part of them for each kill, so that there is always something to interrupt.
+    let mut sending = Vec::new();
+    for (n, part) in cases.chunks(size.programs.div_ceil(size.kills)).enumerate() {
+        sending.push(tokio::spawn(send(client.clone(), n, part.to_vec())));
+        let victim = [Victim::Server, Victim::Service, Victim::Server, Victim::Both][n % 4];
+        world.kill(victim, Duration::from_millis(900)).await;
+    }
+    let mut sent = Vec::new();
+    for part in sending {
+        sent.extend(part.await.expect("all are accepted"));
+    }
     for (id, case) in &sent {
-        let result = client.attach(id).await;
+        let Ok(result) = tokio::time::timeout(STUCK, client.attach(id)).await else {
+            panic!("seed {seed}: {id} of {} is stuck: {:#}", case.key, stuck(&world.server, &generator).await);
+        };
         assert_eq!(result, case.result, "seed {seed}: {id} of {}: {:#}", case.key, case.program);
     }
     for (key, entries) in generator.state() {
@@ -76,10 +78,31 @@ async fn round(language: &str, env: &[(&str, &str)], seed: u64, size: &Size) {
         .await;
     }
     // And it stays so: nothing runs twice.
-    world.kill(crate::world::Victim::Server, Duration::from_millis(50)).await;
+    world.kill(Victim::Server, Duration::from_millis(50)).await;
     for (key, entries) in generator.state() {
         assert_eq!(client.query(&format!("Interpreter/{key}/state")).await, json!(entries), "seed {seed}: {key}");
     }
+}
+
+/// What the API shows of the keys that are not free.
+async fn stuck(server: &Server, generator: &Generator) -> Value {
+    let mut shown = Vec::new();
+    for key in generator.state().keys() {
+        let look = server.admin.get(&format!("/services/Interpreter/keys/{key}")).await.and_then(|look| look.json());
+        shown.extend(look.ok().filter(|look| look["state"] != "free"));
+    }
+    Value::Array(shown)
+}
+
+/// Sends programs one after the other; their ids.
+async fn send(client: Client, part: usize, cases: Vec<Case>) -> Vec<(String, Case)> {
+    let mut sent = Vec::new();
+    for (n, case) in cases.into_iter().enumerate() {
+        let path = format!("Interpreter/{}/run", case.key);
+        let id = client.send(&path, &format!("program-{part}-{n}"), &case.program).await;
+        sent.push((id, case));
+    }
+    sent
 }
 
 #[tokio::test]

@@ -16,12 +16,19 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::Ipv4Addr;
 
+use restate_sdk::filter::ReplayAwareFilter;
 use restate_sdk::prelude::*;
 use tokio::net::{TcpListener, TcpSocket};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::prelude::*;
 
 #[tokio::main]
 async fn main() {
     let port: u16 = env_number("PORT");
+    // Silent in replays.
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let filter = EnvFilter::new("warn,restate_sdk_endpoint_handle=info,restate_sdk=info");
+    tracing_subscriber::registry().with(filter).with(lines.with_filter(ReplayAwareFilter)).init();
     let builder = Endpoint::builder()
         .bind(Greeter)
         .bind(objects::Counter)

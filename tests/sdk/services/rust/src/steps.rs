@@ -41,6 +41,7 @@ impl Attempts {
 static FAIL_TIMES: Attempts = Attempts::new();
 static FAILING_STEP: Attempts = Attempts::new();
 static FAILING: Attempts = Attempts::new();
+static LOGGED: Attempts = Attempts::new();
 static SAME_RANDOM: Attempts = Attempts::new();
 
 #[derive(Serialize, Deserialize)]
@@ -152,6 +153,14 @@ impl Steps {
         let Failure { code, message } = with.into_inner();
         let work = async move || Err::<(), HandlerError>(TerminalError::new_with_code(code, message).into());
         Ok(ctx.run(work).name("terminal").await.map_or_else(|error| error_text(&error), |()| "no error".to_owned()))
+    }
+
+    #[handler]
+    async fn logged(&self, ctx: Context<'_>, key: Json<Key>) -> Result<(), HandlerError> {
+        let key = key.into_inner().key;
+        tracing::warn!("logged {key}");
+        ctx.run(async || Ok(())).name("behind").await?;
+        if LOGGED.count(&key) == 1 { Err(Attempts::failed(1, &key)) } else { Ok(()) }
     }
 
     #[handler(name = "sameRandom")]

@@ -13,6 +13,7 @@ const attempts = {
   failingStep: new Attempts(),
   failing: new Attempts(),
   sameRandom: new Attempts(),
+  logged: new Attempts(),
   parallel: new Attempts(),
 };
 const readings = new Map<string, number>();
@@ -94,6 +95,16 @@ export const steps = service({
       return failedAsAsked(1, key);
     },
 
+    logged: async (ctx: Context, { key }: { key: string }) => {
+      ctx.console.warn(`logged ${key}`);
+      await ctx.run("behind", () => {});
+      if (attempts.logged.count(key) === 1) failedAsAsked(1, key);
+    },
+
+    mapped: async (_ctx: Context, { code, message }: { code: number; message: string }): Promise<void> => {
+      throw new RangeError(message, { cause: code });
+    },
+
     parallel: async (ctx: Context, { key, n }: { key: string; n: number }) => {
       const id = ctx.request().id;
       const attempt = attempts.parallel.count(key);
@@ -104,6 +115,10 @@ export const steps = service({
       await RestatePromise.all(Array.from({ length: n }, (_, i) => ctx.run(`step-${i}`, step(i))));
       return n;
     },
+  },
+  options: {
+    asTerminalError: (error) =>
+      error instanceof RangeError ? new TerminalError(error.message, { errorCode: error.cause as number }) : undefined,
   },
 });
 
