@@ -6,11 +6,11 @@ use bytes::Bytes;
 use millrace_machine::{Answer, Effect, Refusal, StateView};
 use millrace_model::{
     Command, DeploymentId, InvocationId, TimestampMs,
-    command::{Action, Attempt, CommandEffect, Known, RestartAsNew, TerminateMode},
-    invocation::{HandlerKind, NewInvocation, ObjectKey, Pin, Source, Status},
+    command::{Action, Attempt, CommandEffect, Decision, Known, RestartAsNew, TerminateMode},
+    invocation::{AttemptError, HandlerKind, NewInvocation, ObjectKey, Pin, Source, Status},
     journal::{Completion, Entry, NotificationId, SIGNAL_CANCEL},
     state::{StateEdit, StateVersion},
-    table::{Ended, Journal, TimerKey, TimerKind},
+    table::{Ended, Journal, TimerKey, TimerKind, Timers},
 };
 use support::*;
 
@@ -160,6 +160,22 @@ fn a_resume_may_move_to_another_deployment() {
     let (answer, effects) = world.apply(0, resume(&world));
     assert_eq!((answer, starts(&effects)), (Answer::Done, vec![call.id]));
     assert_eq!(world.row(call.id).unwrap().pin, Some(Pin { deployment: new, protocol_version: 6 }));
+}
+
+#[test]
+fn a_cancelled_invocation_that_backs_off_hears_of_it_at_once() {
+    let mut world = World::new(1);
+    let call = world.exclusive("k");
+    world.invoke(&call);
+    let at = TimestampMs(world.now + 60_000);
+    let error =
+        AttemptError { code: text("RT0007"), status: 500, message: text("no"), stacktrace: text(""), related: None };
+    world.attempt(call.id, 1, vec![Action::Fail { decision: Decision::RetryAt(at), error, counts: true }]);
+    let (answer, effects) = world.signal(call.id, NotificationId::Signal(SIGNAL_CANCEL), b"");
+    assert_eq!((answer, starts(&effects)), (Answer::Asynchronous, vec![call.id]));
+    let row = world.row(call.id).unwrap();
+    assert_eq!((row.status, row.retries.failed), (Status::Running, 1), "its failures count on");
+    assert_eq!(world.get::<Timers>(0, &TimerKey { at, id: call.id, kind: TimerKind::Retry }), None);
 }
 
 /// A journal as a handler makes it: input, a step, its result, a cancellation, another step, its result, the output.

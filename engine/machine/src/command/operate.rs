@@ -58,8 +58,14 @@ impl<V: StateView> Txn<'_, V> {
                 let id_of = NotificationId::Signal(SIGNAL_CANCEL);
                 let signal = Notification { ty: ty::SIGNAL, id: id_of, result: NotificationResult::Void };
                 self.add_notification(id, &mut invocation, signal, None, now);
-                if invocation.status == Status::Paused {
-                    self.restart(id, &mut invocation, now)?;
+                match invocation.status {
+                    Status::Paused => self.restart(id, &mut invocation, now)?,
+                    // Not after the delay, which can be long. The handler still has to react, so it counts on.
+                    Status::BackingOff { at } => {
+                        self.delete::<Timers>(TimerKey { at, id, kind: TimerKind::Retry });
+                        self.run(id, &mut invocation, now);
+                    }
+                    _ => {}
                 }
                 self.put::<Invocations>(id, invocation);
                 return Ok(Answer::Asynchronous);

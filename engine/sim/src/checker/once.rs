@@ -8,7 +8,7 @@ use millrace_model::{
     Command, InvocationId, Lsn, PartitionId,
     command::{Action, CommandEffect, Lane, Message},
     invocation::{Pending, Status},
-    journal::{Entry, Notification, NotificationId, ty},
+    journal::{Entry, JournalRow, Notification, NotificationId, SIGNAL_CANCEL, ty},
     table::{Invocations, Journal, Received, Table},
 };
 
@@ -127,7 +127,12 @@ impl Once {
                     Command::Resume { id: of, .. } | Command::Terminate { id: of, .. } | Command::Pause { id: of, .. }
                         if of == id)
             });
-            if row.status != before.status && !asked && at.0 > seen.now {
+            let cancelled =
+                Journal::changes(&seen.outcome.changes).range((*id, 0)..=(*id, u32::MAX)).any(|(_, row)| {
+                    matches!(row, Some(JournalRow { entry: Entry::Notification(notification), .. })
+                    if notification.id == NotificationId::Signal(SIGNAL_CANCEL))
+                });
+            if row.status != before.status && !asked && !cancelled && at.0 > seen.now {
                 return violation(format!("{id} goes on at {}, its timer is due at {at:?}", seen.now));
             }
         }
