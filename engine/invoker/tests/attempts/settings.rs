@@ -129,6 +129,7 @@ async fn actions_take(config: &str) -> (Duration, Node, millrace_model::Invocati
         call.replay().await;
         for _ in 0..6 {
             call.send(output("1"));
+            // tidy: allow a handler that takes its time, so that each message comes alone
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         call.send(end());
