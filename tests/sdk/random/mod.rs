@@ -42,7 +42,12 @@ async fn random_programs(language: &str, env: &[(&str, &str)]) {
 
 async fn round(language: &str, env: &[(&str, &str)], seed: u64, size: &Size) {
     let service = Service::start_with(language, env);
-    let server = Server::start(ServerOptions::default()).await;
+    // Kills count as failures: with the usual delays, programs that fail on purpose would soon wait a minute each time.
+    let options = ServerOptions::default()
+        .env("MILLRACE_DEFAULT_RETRY_POLICY__INITIAL_INTERVAL", "50ms")
+        .env("MILLRACE_DEFAULT_RETRY_POLICY__MAX_INTERVAL", "500ms")
+        .env("MILLRACE_DEFAULT_RETRY_POLICY__MAX_ATTEMPTS", "unlimited");
+    let server = Server::start(options).await;
     let body = json!({"uri": service.uri(), "use_http_11": service.speaks_http1()});
     let made = server.admin.post("/deployments", &body).await.expect("an answer");
     assert_eq!(made.status, 201, "{}", made.text());
