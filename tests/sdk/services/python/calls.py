@@ -3,7 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-import restate
 from restate import Context, Service, TerminalError
 from restate.serde import BytesSerde
 
@@ -84,5 +83,5 @@ async def fan_out(ctx: Context, fan: dict[str, Any]) -> int:
     calls = [
         ctx.object_call(objects.counter_add, key=f"{fan['key']}-{i}", arg=fan["n"]) for i in range(fan["width"])
     ]
-    await restate.gather(*calls)
+    # One after the other: gathering looks at all of them each time one is there, which a thousand make felt.
     return sum([await call for call in calls])
