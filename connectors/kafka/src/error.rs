@@ -90,6 +90,13 @@ impl ClientError {
         }
     }
 
+    /// The group's coordinator is loading or has moved: nothing was done.
+    pub(crate) fn is_uncoordinated(&self) -> bool {
+        use RDKafkaErrorCode as C;
+        let Self::Broker { code, .. } = self else { return false };
+        matches!(code, C::CoordinatorLoadInProgress | C::CoordinatorNotAvailable | C::NotCoordinator)
+    }
+
     /// Sorts an error code into what a caller can do. `limit` is the time the call had.
     pub(crate) fn of(operation: &'static str, code: RDKafkaErrorCode, reason: String, limit: Duration) -> Self {
         use RDKafkaErrorCode as C;
@@ -152,6 +159,8 @@ mod tests {
         assert!(of(RDKafkaErrorCode::AllBrokersDown).is_retriable());
         assert!(of(RDKafkaErrorCode::OperationTimedOut).is_retriable());
         assert!(of(RDKafkaErrorCode::NotCoordinator).is_retriable());
+        assert!(of(RDKafkaErrorCode::CoordinatorLoadInProgress).is_uncoordinated());
+        assert!(!of(RDKafkaErrorCode::RebalanceInProgress).is_uncoordinated());
         assert!(!of(RDKafkaErrorCode::SaslAuthenticationFailed).is_retriable());
         assert!(!of(RDKafkaErrorCode::InvalidTopic).is_retriable());
         assert!(!ClientError::GroupHasMembers { group: "g".into() }.is_retriable());

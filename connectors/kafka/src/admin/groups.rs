@@ -26,6 +26,10 @@ const DESCRIBE: &str = "group description";
 impl Admin {
     /// Who is in `group` now. A group that does not exist is empty.
     pub async fn group_state(&self, group: &str) -> Result<GroupState, ClientError> {
+        self.once_coordinated(|| self.describe_group(group)).await
+    }
+
+    async fn describe_group(&self, group: &str) -> Result<GroupState, ClientError> {
         let name = c_name(DESCRIBE, group)?;
         let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS;
         let answer = call(&self.handle, DESCRIBE, op, None, self.limit, |request| {

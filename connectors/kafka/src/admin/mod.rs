@@ -10,7 +10,7 @@ mod topics;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka_sys as sys;
 
@@ -26,6 +26,9 @@ pub use topics::{TopicDescription, TopicInfo};
 
 /// How long a call may take unless [`Admin::with_limit`] says otherwise.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Between two requests to a coordinator that is not ready.
+const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
 
 /// [`Route`] not yet known.
 const ROUTE_UNKNOWN: i32 = -2;
@@ -54,6 +57,23 @@ impl Admin {
     /// The same client, with another time limit for each call.
     pub fn with_limit(&self, limit: Duration) -> Self {
         Self { limit, ..self.clone() }
+    }
+
+    /// Makes a request to a group's coordinator again while that is still loading or moving, for `limit` in all: a
+    /// broker that has just started, or a group that is the first, is no error for who asks.
+    async fn once_coordinated<T, F>(&self, request: impl Fn() -> F) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        let deadline = Instant::now() + self.limit;
+        loop {
+            match request().await {
+                Err(error) if error.is_uncoordinated() && Instant::now() + COORDINATOR_PAUSE < deadline => {
+                    tokio::time::sleep(COORDINATOR_PAUSE).await;
+                }
+                other => return other,
+            }
+        }
     }
 
     /// The client's last trouble with its brokers; see [`Reader::trouble`](crate::Reader::trouble).

@@ -117,6 +117,10 @@ impl Admin {
 
     /// What `group` has committed for `partitions`. A group that does not exist has committed nothing.
     pub async fn committed(&self, group: &str, partitions: &[(&str, i32)]) -> Result<Vec<Committed>, ClientError> {
+        self.once_coordinated(|| self.read_committed(group, partitions)).await
+    }
+
+    async fn read_committed(&self, group: &str, partitions: &[(&str, i32)]) -> Result<Vec<Committed>, ClientError> {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
@@ -160,6 +164,10 @@ impl Admin {
     /// * Errors: `GroupHasMembers`, nothing was written. An error about one partition says nothing about the others.
     /// * Nobody checks the offsets: one past the end or a step back is stored as it is.
     pub async fn commit(&self, group: &str, commits: &[Commit<'_>]) -> Result<(), ClientError> {
+        self.once_coordinated(|| self.write_committed(group, commits)).await
+    }
+
+    async fn write_committed(&self, group: &str, commits: &[Commit<'_>]) -> Result<(), ClientError> {
         if commits.is_empty() {
             return Ok(());
         }
