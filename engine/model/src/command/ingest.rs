@@ -2,9 +2,9 @@
 
 use crate::{
     codec::{wire_enum, wire_struct},
+    ids::InvocationId,
     invocation::NewInvocation,
     key::SourceId,
-    ids::InvocationId,
     source::{DeadLetter, RejectReason},
     text::{Text, TimestampMs},
 };
