@@ -37,7 +37,7 @@ build: ## build everything
 setup: ## install all build and test dependencies (apt or brew, npm, PyPI) and build RocksDB
 	@set -eu; scripts/setup.sh test; scripts/build-rocksdb.sh; scripts/sdk-deps.sh
 
-sdk-deps: ## install the npm and PyPI packages of the SDK test services
+sdk-deps: ## install what the SDK test services need (MILLRACE_TESTS=all: Java and Go too)
 	@scripts/sdk-deps.sh
 
 fmt: ## format the code
