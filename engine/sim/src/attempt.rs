@@ -63,6 +63,9 @@ pub struct Attempt {
     pub id: InvocationId,
     pub created_lsn: Lsn,
     pub number: u32,
+    /// What `created_lsn` is to the checkers: where its journal began.
+    began: Lsn,
+    of_record: bool,
     target: Target,
     pin: Option<Pin>,
     program: Program,
@@ -103,7 +106,8 @@ impl Attempt {
         check: &mut Checker,
     ) -> Result<Self, Violation> {
         let AttemptJob { partition, id, attempt, invocation, journal, state, feed, .. } = job;
-        check.journal.started(id, invocation.created_lsn, &journal, applied)?;
+        let began = check.journal.began(id, invocation.created_lsn, applied);
+        check.journal.started(id, began, &journal, applied)?;
         let Some(JournalRow { entry: Entry::Input { value, .. }, .. }) = journal.first() else {
             return Err(Violation::new(Invariant::Journal, format!("{id} starts without its input")));
         };
@@ -116,6 +120,8 @@ impl Attempt {
             id,
             created_lsn: invocation.created_lsn,
             number: attempt,
+            began,
+            of_record: matches!(invocation.source, Source::Record(_)),
             target: invocation.target,
             pin: invocation.pin.is_none().then_some(Pin { deployment: DeploymentId(uid.into()), protocol_version: 7 }),
             program,
@@ -182,7 +188,7 @@ impl Attempt {
                 _ => false,
             };
             if broken {
-                check.journal.acknowledged(self.id, self.created_lsn, *completion, value.clone());
+                check.journal.acknowledged(self.id, self.began, *completion, value.clone());
             }
         }
     }
@@ -197,14 +203,14 @@ impl Attempt {
                         return Err(Violation::new(Invariant::Once, what));
                     }
                     self.seen = index + 1;
-                    check.journal.told(self.id, self.created_lsn, index, &row);
+                    check.journal.told(self.id, self.began, index, &row);
                     let Entry::Notification(notification) = row.entry else {
                         return Err(Violation::new(Invariant::Journal, format!("{} was fed a command", self.id)));
                     };
                     if let (true, NotificationId::Completion(completion)) = (ack, &notification.id)
                         && let Some(value) = self.proposed.get(completion)
                     {
-                        check.journal.acknowledged(self.id, self.created_lsn, *completion, value.clone());
+                        check.journal.acknowledged(self.id, self.began, *completion, value.clone());
                     }
                     self.take(notification)?;
                 }
@@ -260,7 +266,11 @@ impl Attempt {
         };
         self.perhaps_stale(around);
         if self.finished {
-            self.actions.push(Action::End);
+            let end = match self.of_record {
+                true => Action::EndBy { policy: around.tuning.policy(around.rng) },
+                false => Action::End,
+            };
+            self.actions.push(end);
             self.propose(&mut step, around.now);
             step.closed = true;
         } else if waits_for.is_some() || around.rng.chance(600) {
@@ -316,7 +326,14 @@ impl Attempt {
     fn fail(&mut self, step: &mut Step, error: AttemptError, around: &mut Around<'_>) {
         let at = TimestampMs(around.now + around.rng.between(1, 500));
         let pause = around.faults && around.rng.chance(100);
-        let decision = if pause { Decision::Pause } else { Decision::RetryAt(at) };
+        let decision = if around.faults && around.rng.chance(around.tuning.handler_gives_up) {
+            let failure = Failure::new(500, "it gave up");
+            Decision::Settle { failure, policy: around.tuning.policy(around.rng) }
+        } else if pause {
+            Decision::Pause
+        } else {
+            Decision::RetryAt(at)
+        };
         self.actions.push(Action::Fail { decision, error, counts: around.rng.chance(500) });
         self.propose(step, around.now);
         step.closed = true;

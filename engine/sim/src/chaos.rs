@@ -41,6 +41,7 @@ impl World {
             Chaos::Readers,
             Chaos::Operator,
             Chaos::Resume,
+            Chaos::Letters,
         ] {
             self.again(chaos);
         }
@@ -93,6 +94,7 @@ impl World {
             Chaos::Readers => 40,
             Chaos::Operator => 300,
             Chaos::Resume => 500,
+            Chaos::Letters => 100,
             Chaos::Start(_) => return,
         };
         let after = self.rng.between(1, 2 * usual);
@@ -140,6 +142,7 @@ impl World {
                 self.resume();
                 Ok(())
             }
+            Chaos::Letters => self.write_letters(),
         }
     }
 
@@ -290,7 +293,7 @@ impl World {
                 let mine = (0..self.broker.partitions()).filter(|q| q % n == u32::from(partition.0));
                 for q in mine.collect::<Vec<_>>() {
                     if let Entry::Vacant(vacant) = self.readers.entry((leadership, q)) {
-                        vacant.insert(Reader::new(partition, q));
+                        vacant.insert(Reader::new(partition, q, self.mutation));
                         self.plan(1, Event::Reader(leadership, q));
                     }
                 }
@@ -348,7 +351,14 @@ impl World {
         let now = TimestampMs(self.now);
         for partition in self.partitions() {
             for (id, row) in self.active(partition) {
-                if row.status == Status::Paused && (!self.faulty || self.rng.chance(400)) {
+                if row.status != Status::Paused || (self.faulty && !self.rng.chance(400)) {
+                    continue;
+                }
+                // What was parked may fail again, for ever.
+                if matches!(row.source, Source::Record(_)) && self.rng.chance(if self.faulty { 100 } else { 500 }) {
+                    let mode = if self.rng.chance(500) { TerminateMode::Kill } else { TerminateMode::Cancel };
+                    self.order(partition, Command::Terminate { id, mode, now });
+                } else {
                     self.order(partition, Command::Resume { id, deployment: None, now });
                 }
             }

@@ -18,6 +18,7 @@ mod chaos;
 pub mod checker;
 mod client;
 mod invoker;
+mod letters;
 mod network;
 mod node;
 mod program;

@@ -7,8 +7,9 @@ use millrace_model::{
     Command, PartitionId, PartitionKey, SourceId, SubscriptionId, TimestampMs,
     command::{Ingest, IngestRecord, OpenSource, SeekReason, SeekSource},
     invocation::{HandlerKind, NewInvocation, RecordSource, Source, Target},
+    journal::Failure,
     key::record_invocation,
-    source::RejectReason,
+    source::{DeadLetter, FailurePolicy, RejectReason},
     table::Sources,
 };
 use tokio::sync::oneshot::{self, error::TryRecvError};
@@ -18,7 +19,7 @@ use crate::{
     program::Program,
     rng::Rng,
     store::{SimStore, rows},
-    tuning::Mutation,
+    tuning::{Mutation, Tuning},
 };
 
 /// The one subscription.
@@ -54,6 +55,7 @@ pub struct Reader {
     generation: u32,
     position: i64,
     state: State,
+    mutation: Mutation,
 }
 
 /// A command for the reader's leader, and where the answer goes.
@@ -61,8 +63,9 @@ pub type Wish = Option<(Command, oneshot::Sender<Answer>)>;
 
 impl Reader {
     /// For a leader of `partition`.
-    pub fn new(partition: PartitionId, source_partition: u32) -> Self {
-        Self { partition, source_partition, topic_id: 0, generation: 0, position: 0, state: State::Describe }
+    pub fn new(partition: PartitionId, source_partition: u32, mutation: Mutation) -> Self {
+        let state = State::Describe;
+        Self { partition, source_partition, topic_id: 0, generation: 0, position: 0, state, mutation }
     }
 
     /// Does the next thing. `paused`: its budget is used up.
@@ -73,7 +76,7 @@ impl Reader {
         paused: bool,
         now: u64,
         rng: &mut Rng,
-        mutation: Mutation,
+        tuning: &Tuning,
     ) -> Wish {
         match std::mem::replace(&mut self.state, State::Describe) {
             State::Describe => self.described(broker, store, now, rng),
@@ -90,10 +93,11 @@ impl Reader {
             }
             State::Fetched(fetched) => {
                 // This step is the answer to a description that was asked for behind the fetch.
-                if broker.topic_id != self.topic_id && mutation != Mutation::SkipTopicCheck {
+                if broker.topic_id != self.topic_id && self.mutation != Mutation::SkipTopicCheck {
                     return None;
                 }
-                self.take(fetched, now)
+                let policy = tuning.policy(rng);
+                self.take(fetched, &policy, now)
             }
             State::Proposed(mut answer) => {
                 match answer.try_recv() {
@@ -137,7 +141,12 @@ impl Reader {
         }))
     }
 
-    fn take(&mut self, fetched: Result<(Vec<(i64, Record)>, i64), FetchError>, now: u64) -> Wish {
+    fn take(
+        &mut self,
+        fetched: Result<(Vec<(i64, Record)>, i64), FetchError>,
+        policy: &FailurePolicy,
+        now: u64,
+    ) -> Wish {
         let source = source_id(self.topic_id, self.source_partition);
         let generation = self.generation;
         let (records, to) = match fetched {
@@ -155,7 +164,8 @@ impl Reader {
             }
             Ok(fetched) => fetched,
         };
-        let records = records.into_iter().map(|(offset, record)| self.record(&source, offset, record, now)).collect();
+        let records = records.into_iter();
+        let records = records.map(|(offset, record)| self.record(&source, offset, record, policy, now)).collect();
         let ingest = Ingest {
             source,
             generation,
@@ -168,9 +178,27 @@ impl Reader {
         self.propose(Command::Ingest(Box::new(ingest)))
     }
 
-    fn record(&self, source: &SourceId, offset: i64, record: Record, now: u64) -> IngestRecord {
-        let Some(key) = record.key else { return IngestRecord::Reject { offset, reason: RejectReason::NullKey } };
+    fn record(&self, source: &SourceId, offset: i64, record: Record, policy: &FailurePolicy, now: u64) -> IngestRecord {
         let program = Program { number: record.number, seed: record.seed, depth: 0, keyed: true };
+        let Some(key) = record.key else {
+            let reason = RejectReason::NullKey;
+            let FailurePolicy::DeadLetter { cluster, topic } = policy.clone() else {
+                return IngestRecord::Reject { offset, reason };
+            };
+            let letter = Box::new(DeadLetter {
+                cluster,
+                topic,
+                failure: Failure::new(400, "it has no key"),
+                at: TimestampMs(now),
+                invoked: false,
+                reader: self.partition,
+                bytes: RECORD_BYTES,
+                headers: Vec::new(),
+                value: program.encode(),
+            });
+            let id = record_invocation(PartitionKey(0), source, self.generation, offset);
+            return IngestRecord::Letter { offset, reason, id, letter };
+        };
         let (service, key) = (Program::service(0, true), format!("k{key}"));
         let partition_key = PartitionKey::new(&service, key.as_bytes());
         let invocation = NewInvocation {

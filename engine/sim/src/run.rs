@@ -9,7 +9,10 @@ use millrace_model::{
     invocation::{Invocation, Promise, Status},
     journal::Completion,
     source::Budget,
-    table::{Budgets, Ended, Expiries, Inbox, Invocations, Journal, Locks, Outbox, Promises, Table, Timers},
+    table::{
+        Budgets, DeadLetters, Ended, Expiries, Inbox, Invocations, Journal, Locks, Outbox, ParkedRecords, Promises,
+        Table, Timers,
+    },
 };
 use millrace_partition::{Store, follow};
 
@@ -120,6 +123,8 @@ impl World {
                 left::<Locks>(view),
                 left::<Outbox>(view),
                 left::<Budgets>(view),
+                left::<DeadLetters>(view),
+                left::<ParkedRecords>(view),
             ];
             if let Some(what) = left.into_iter().flatten().next() {
                 return Some(format!("partition {partition} still has {what}"));
@@ -151,6 +156,7 @@ impl World {
             self.broker.alive().into_iter().map(|(q, number, at)| (source_id(topic, q), number, at)).collect();
         let views = self.partitions().map(|partition| self.check.view(partition));
         self.check.sources.finished(views, &alive, &self.ends())?;
+        self.check.failures.finished(self.partitions().map(|partition| self.check.view(partition)))?;
         for client in &self.clients {
             let id = client.invocation.id;
             let ended = rows::<Ended>(self.check.view(id.key.partition(self.tuning.partitions)));

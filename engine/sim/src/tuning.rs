@@ -1,6 +1,7 @@
 //! How a run is: drawn from its seed, so that seeds differ in kind and not only in luck.
 
 use millrace_log::Rule;
+use millrace_model::source::FailurePolicy;
 
 use crate::rng::Rng;
 
@@ -20,6 +21,8 @@ pub enum Mutation {
     AckStale,
     /// Records are appended without asking whose topic they are of.
     SkipTopicCheck,
+    /// Dead letters are noted as written whatever became of them.
+    NoteUnwritten,
 }
 
 impl Mutation {
@@ -72,6 +75,12 @@ pub struct Tuning {
     pub handler_hang: u64,
     /// Of an attempt behind a step: it sends another result for it.
     pub handler_stale: u64,
+    /// Of a failed attempt: it was the last one.
+    pub handler_gives_up: u64,
+    /// What follows for a record: 0 it is parked, 1 a letter, 2 it is skipped, 3 any of these, anew each time.
+    pub failure_policy: u64,
+    /// Of a letter: lost, or written without anybody hearing of it, or noted twice.
+    pub letter_faults: u64,
     /// Of a message between partitions: lost, or in two pieces of which the second comes first.
     pub message_lost: u64,
     /// See above.
@@ -95,6 +104,16 @@ pub struct Tuning {
 }
 
 impl Tuning {
+    /// The subscription's policy of this moment.
+    pub fn policy(&self, rng: &mut Rng) -> FailurePolicy {
+        let kind = if self.failure_policy < 3 { self.failure_policy } else { rng.below(3) };
+        match kind {
+            0 => FailurePolicy::Park,
+            1 => FailurePolicy::DeadLetter { cluster: "main".into(), topic: "letters".into() },
+            _ => FailurePolicy::Skip,
+        }
+    }
+
     /// A calm log in one of four runs, so that the rest is looked at too.
     pub fn draw(rng: &mut Rng) -> Self {
         let rough = rng.below(4);
@@ -120,6 +139,9 @@ impl Tuning {
             handler_fail: rng.below(40),
             handler_hang: rng.below(25),
             handler_stale: rng.below(80),
+            handler_gives_up: rng.below(400),
+            failure_policy: rng.below(4),
+            letter_faults: rng.below(250),
             message_lost: rng.below(60),
             message_split: rng.below(120),
             keys: rng.between(2, 8),

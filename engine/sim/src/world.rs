@@ -57,6 +57,7 @@ pub enum Chaos {
     Readers,
     Operator,
     Resume,
+    Letters,
 }
 
 /// See the module.
@@ -390,7 +391,7 @@ impl World {
         let store = node.store(partition).expect("it leads");
         let budget = node.board.budget(partition, crate::reader::SUBSCRIPTION);
         let paused = budget.ready_records >= self.tuning.ready_max || budget.held_records >= 4 * self.tuning.ready_max;
-        let command = reader.step(&self.broker, store, paused, self.now, &mut self.rng, self.mutation);
+        let command = reader.step(&self.broker, store, paused, self.now, &mut self.rng, &self.tuning);
         self.readers.insert((leadership, source_partition), reader);
         if let Some((command, reply)) = command {
             self.trace.add(self.now, format_args!("source {source_partition}: {command:?}"));

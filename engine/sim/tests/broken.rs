@@ -37,6 +37,11 @@ fn a_stale_step_result_is_acknowledged() {
 }
 
 #[test]
+fn a_letter_is_noted_that_nobody_has_written() {
+    caught(Mutation::NoteUnwritten, Invariant::Sources);
+}
+
+#[test]
 fn records_are_taken_from_another_topic_of_that_name() {
     caught(Mutation::SkipTopicCheck, Invariant::Sources);
 }

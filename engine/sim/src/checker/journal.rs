@@ -29,9 +29,17 @@ pub struct Journal {
     /// Where the log has an entry, and results of steps.
     entries: BTreeMap<(InvocationId, Lsn, u32), Lsn>,
     results: BTreeMap<(InvocationId, Lsn, u32), Lsn>,
+    /// When journals of parked records were begun anew, by creation.
+    rewinds: BTreeMap<(InvocationId, Lsn), Vec<Lsn>>,
 }
 
 impl Journal {
+    /// Where the journal that an invocation had at `applied` began: with it, or when it left a failed run behind.
+    pub fn began(&self, id: InvocationId, created: Lsn, applied: Lsn) -> Lsn {
+        let rewinds = self.rewinds.get(&(id, created)).into_iter().flatten();
+        rewinds.rev().copied().find(|at| *at <= applied).unwrap_or(created)
+    }
+
     /// An attempt starts with this journal, of the state at `applied`.
     pub fn started(
         &mut self,
@@ -85,10 +93,13 @@ impl Journal {
 
     /// Journals of active invocations only grow.
     pub(super) fn batch(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
+        for (id, created) in seen.rewound() {
+            self.rewinds.entry((id, created)).or_default().push(seen.applied.lsn);
+        }
         for ((id, index), row) in table::Journal::changes(&seen.outcome.changes) {
             let broken = |_| Violation::new(Invariant::Engine, "a row cannot be read");
             if let (Some(row), Some(active)) = (row, seen.active(*id)) {
-                let created = active.created_lsn;
+                let created = self.began(*id, active.created_lsn, seen.applied.lsn);
                 self.entries.insert((*id, created, *index), seen.applied.lsn);
                 if let Entry::Notification(Notification { ty: ty::RUN, id: NotificationId::Completion(c), .. }) =
                     row.entry
@@ -100,6 +111,9 @@ impl Journal {
             let Some(after) = seen.active(*id).filter(|after| after.created_lsn == active.created_lsn) else {
                 continue; // It ended. Another one may have come in its place.
             };
+            if self.began(*id, active.created_lsn, seen.applied.lsn) == seen.applied.lsn {
+                continue;
+            }
             let gone = row.is_none() && *index < after.journal_len;
             if gone || (*index < active.journal_len && row.is_some()) {
                 let what = format!("{id}: entry {index} of {} was written over or removed", active.journal_len);

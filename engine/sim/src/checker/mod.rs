@@ -5,6 +5,7 @@
 //! is compared with it.
 
 pub mod exclusive;
+pub mod failures;
 pub mod journal;
 pub mod leaders;
 pub mod once;
@@ -15,7 +16,11 @@ use std::fmt;
 
 use millrace_log::{Applied, CountingReader, LogReader, Loglet};
 use millrace_machine::{MemoryView, Outcome, StateView, Txn};
-use millrace_model::{ClusterId, Command, InvocationId, PartitionId, command::decode_batch, table::Invocations};
+use millrace_model::{
+    ClusterId, Command, InvocationId, Lsn, PartitionId,
+    command::decode_batch,
+    table::{Invocations, ParkedRecords},
+};
 use millrace_partition::Store;
 
 use crate::store::{Commit, SimStore};
@@ -90,6 +95,22 @@ impl Seen<'_> {
             None => self.before.get::<Invocations>(&id).expect("the machine wrote it"),
         }
     }
+
+    /// Parked records that start anew with this batch, with their creation: what their failed run did is gone.
+    pub fn rewound(&self) -> Vec<(InvocationId, Lsn)> {
+        use millrace_model::table::Table;
+        let mut rewound = Vec::new();
+        for ((_, id), row) in ParkedRecords::changes(&self.outcome.changes) {
+            let before = self.before.get::<Invocations>(id).expect("the machine wrote it");
+            let (None, Some(before), Some(after)) = (row, before, self.active(*id)) else { continue };
+            let ran = before.commands > 1
+                || self.commands.iter().any(|command| matches!(command, Command::Attempt(a) if a.id == *id));
+            if ran && after.commands == 1 {
+                rewound.push((*id, after.created_lsn));
+            }
+        }
+        rewound
+    }
 }
 
 /// One partition's reference.
@@ -106,6 +127,7 @@ pub struct Checker {
     pub replay: replay::Replay,
     pub exclusive: exclusive::Exclusive,
     pub sources: sources::Sources,
+    pub failures: failures::Failures,
     pub journal: journal::Journal,
     pub once: once::Once,
     pub leaders: leaders::Leaders,
@@ -118,13 +140,14 @@ impl Checker {
             partition: PartitionId(p),
             store: SimStore::default(),
             counting: CountingReader::resume(Some(CLUSTER), Applied::NONE),
-            reader: log.read(PartitionId(p), millrace_model::Lsn(1)).expect("an empty log is readable"),
+            reader: log.read(PartitionId(p), Lsn(1)).expect("an empty log is readable"),
         };
         Self {
             references: (0..partitions).map(reference).collect(),
             replay: replay::Replay::default(),
             exclusive: exclusive::Exclusive::default(),
             sources: sources::Sources::default(),
+            failures: failures::Failures::default(),
             journal: journal::Journal::default(),
             once: once::Once::default(),
             leaders: leaders::Leaders::default(),
@@ -164,6 +187,7 @@ impl Checker {
             self.journal.batch(&seen)?;
             self.exclusive.batch(&seen)?;
             self.sources.batch(&seen)?;
+            self.failures.batch(&seen)?;
             self.once.batch(&seen)?;
             reference.store.commit(&outcome.changes, applied).map_err(|e| broken(&e))?;
             for commit in reference.store.take_commits() {

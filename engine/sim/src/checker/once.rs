@@ -34,6 +34,10 @@ impl Once {
                 self.sent.insert((seen.partition, *to, *lane, *seq), message.clone());
             }
         }
+        for (id, created) in seen.rewound() {
+            let of_it: Vec<_> = self.completions.range((id, created, 0)..=(id, created, u32::MAX)).copied().collect();
+            of_it.iter().for_each(|completion| _ = self.completions.remove(completion));
+        }
         self.messages(seen)?;
         self.completions(seen)?;
         Self::timers(seen)

@@ -68,6 +68,12 @@ fn violation(what: String) -> Result<(), Violation> {
     Err(Violation::new(Invariant::Sources, what))
 }
 
+fn program_of(id: InvocationId, seen: &Seen<'_>) -> Option<Program> {
+    let input = seen.before.get::<Journal>(&(id, 0)).expect("the machine wrote it");
+    let Some(Entry::Input { value, .. }) = input.map(|row| row.entry) else { return None };
+    Some(Program::decode(&value).expect("the workload made it"))
+}
+
 impl Sources {
     /// The broker has a new record.
     pub fn produced(&mut self, number: u64, place: Place) {
@@ -109,7 +115,13 @@ impl Sources {
         }
         for effect in &seen.outcome.effects {
             if let Effect::Ended { id, result, .. } = effect {
-                self.ended(*id, result, seen);
+                self.ended(*id, result, seen)?;
+            }
+        }
+        for (id, _) in seen.rewound() {
+            // Its failed run may have got as far as its write.
+            if let Some(program) = program_of(id, seen).filter(|program| program.keyed) {
+                self.runs.entry(program.number).or_default().possible += 1;
             }
         }
         Ok(())
@@ -175,18 +187,18 @@ impl Sources {
         Ok(())
     }
 
-    fn ended(&mut self, id: InvocationId, result: &Completion, seen: &Seen<'_>) {
-        self.unsettled.remove(&id);
-        let input = seen.before.get::<Journal>(&(id, 0)).expect("the machine wrote it");
-        let Some(Entry::Input { value, .. }) = input.map(|row| row.entry) else { return };
-        let program = Program::decode(&value).expect("the workload made it");
-        if program.keyed {
+    fn ended(&mut self, id: InvocationId, result: &Completion, seen: &Seen<'_>) -> Result<(), Violation> {
+        if !self.unsettled.remove(&id) && self.order.contains_key(&id) {
+            return violation(format!("the record of {id} ended twice"));
+        }
+        if let Some(program) = program_of(id, seen).filter(|program| program.keyed) {
             let runs = self.runs.entry(program.number).or_default();
             match result {
                 Completion::Success(_) => runs.certain += 1,
                 Completion::Failure(_) => runs.possible += 1,
             }
         }
+        Ok(())
     }
 
     /// Everything has ended: was it done, once, in order?
