@@ -10,6 +10,7 @@
 //! nothing the endpoint sends behind its last word is looked at. The slot is free then; what still drains has a limit
 //! of its own.
 
+mod answers;
 mod fed;
 mod request;
 mod stream;
@@ -35,6 +36,7 @@ use millrace_protocol::{Session, StartInfo};
 use tokio::time::{Instant, Sleep};
 
 use self::{
+    answers::READ_BYTES_MAX,
     request::Choice,
     stream::{FeedIn, Step, Stream, Surroundings},
 };
@@ -47,7 +49,7 @@ use crate::{
     pool::Group,
     registry::{AttemptPolicy, OnFailure},
     retry,
-    shared::{Proposals, Shared},
+    shared::{Proposals, Shared, Stored},
     trouble::Trouble,
 };
 
@@ -129,17 +131,23 @@ struct Proposer<'a, P: Proposals> {
 }
 
 impl<P: Proposals> Proposer<'_, P> {
-    async fn propose(&mut self, batch: Batch, now: TimestampMs) -> Result<(), Stopped> {
-        let Batch { actions, bytes, lazy } = batch;
+    /// Resolves with what tells how far it is stored, if something is to be acknowledged.
+    async fn propose(&mut self, batch: Batch, now: TimestampMs) -> Result<Option<Stored>, Stopped> {
+        let Batch { actions, bytes, lazy, acks } = batch;
         if actions.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         // A failure alone has no effect that would have to be repeated on the same deployment.
         let pins = !matches!(&*actions, [Action::Fail { .. }]);
         let pin = if pins { self.pin.take() } else { None };
         let Self { id, created_lsn, attempt, .. } = *self;
         let proposal = Attempt { id, created_lsn, attempt, now, pin, actions };
-        self.shared.proposals.propose(proposal, lazy, bytes).await.map_err(|_| Stopped)
+        let proposals = &self.shared.proposals;
+        if acks.is_empty() {
+            proposals.propose(proposal, lazy, bytes).await.map(|()| None).map_err(|_| Stopped)
+        } else {
+            proposals.propose_told(proposal, bytes).await.map(Some).map_err(|_| Stopped)
+        }
     }
 }
 
@@ -166,7 +174,7 @@ impl<'a, P: Proposals> Run<'a, P> {
     async fn run(mut self, ticket: &mut Ticket<'_, P>) -> Verdict {
         let target = &self.invocation.target;
         let policy = self.shared.registry.policy(&target.service, &target.handler);
-        let choice = match request::choose(&*self.shared.registry, &self.invocation, &policy) {
+        let choice = match request::choose(&*self.shared.registry, &self.invocation, &policy, &self.shared.config) {
             Ok(choice) => choice,
             Err(trouble) => return self.fail(&policy, trouble, Batch::default()).await,
         };
@@ -238,10 +246,23 @@ impl<'a, P: Proposals> Run<'a, P> {
             match poll_fn(|cx| stream.poll_step(cx)).await {
                 Step::Propose => {
                     let batch = stream.plan.take();
-                    if proposer.propose(batch, shared.env.now()).await.is_err() {
-                        stream.exchange.reset();
-                        return Verdict::Aborted;
+                    let acks = batch.acks.clone();
+                    match proposer.propose(batch, shared.env.now()).await {
+                        Ok(Some(stored)) => stream.acknowledge(acks, stored),
+                        Ok(None) => {}
+                        Err(Stopped) => {
+                            stream.exchange.reset();
+                            return Verdict::Aborted;
+                        }
                     }
+                }
+                Step::Read => {
+                    let keys = stream.answers.keys();
+                    let values = match invocation.target.object() {
+                        Some(object) => shared.proposals.state(proposer.id, object, keys, READ_BYTES_MAX),
+                        None => Box::pin(std::future::ready(Ok(vec![None; keys.len()]))),
+                    };
+                    stream.answers.reading(values);
                 }
                 Step::Memory(bytes) if memory.grow(bytes) => stream.memory = bytes.saturating_mul(2),
                 Step::Memory(_) => break Trouble::new(codes::ENG0001, "no memory is left for messages of handlers"),
@@ -426,7 +447,7 @@ async fn last<P: Proposals>(
     batch.actions.push(action);
     let now = proposer.shared.env.now();
     match proposer.propose(batch, now).await {
-        Ok(()) => verdict,
+        Ok(_) => verdict,
         Err(Stopped) => Verdict::Aborted,
     }
 }
@@ -463,7 +484,7 @@ async fn fail<P: Proposals>(
     batch.actions.push(Action::Fail { decision, error: trouble.into_error(), counts });
     batch.lazy = false;
     match proposer.propose(batch, now).await {
-        Ok(()) => Verdict::Failed(transient),
+        Ok(_) => Verdict::Failed(transient),
         Err(Stopped) => Verdict::Aborted,
     }
 }

@@ -12,6 +12,7 @@ use millrace_model::{
     codes::{self, Code, Coded},
     units::{self, ByteSize},
 };
+use millrace_protocol::{Mode, ProtocolVersion};
 use serde::Deserialize;
 
 pub use self::{
@@ -56,6 +57,10 @@ pub struct InvokerConfig {
     /// State that goes with a start; handlers ask for what is beyond. At most what a message may have. Default:
     /// message-size-limit. Since 0.1.
     pub eager_state_size_limit: Option<ByteSize>,
+    /// Speak version 8 of the service protocol with deployments that offer it and use streams: their handlers may read
+    /// state as it is now, without a trace in the journal. Invocations that began with it end with it, also when it is
+    /// off again. Experimental. Default false. Restart needed. Since 0.1.
+    pub experimental_protocol_v8: bool,
     /// How often attempts start on this node.
     pub invocation_throttling: ThrottlingConfig,
     /// How often handlers do something, on this node: commands and results of steps.
@@ -73,6 +78,7 @@ impl Default for InvokerConfig {
             memory_limit: 256 << 20,
             disable_eager_state: false,
             eager_state_size_limit: None,
+            experimental_protocol_v8: false,
             invocation_throttling: ThrottlingConfig::default(),
             action_throttling: ThrottlingConfig::default(),
         }
@@ -204,6 +210,14 @@ impl InvokerConfig {
     /// Bytes of keys and values that go with a start.
     pub fn eager_state_bytes_max(&self) -> usize {
         self.eager_state_size_limit.unwrap_or(ByteSize(self.message_size_limit)).as_usize()
+    }
+
+    /// The newest version of the service protocol that new invocations begin with.
+    pub(crate) fn newest_version(&self, mode: Mode) -> ProtocolVersion {
+        match mode {
+            Mode::BidiStream if self.experimental_protocol_v8 => ProtocolVersion::V8,
+            Mode::BidiStream | Mode::RequestResponse => ProtocolVersion::MAX,
+        }
     }
 
     /// The policy of a handler that says nothing.

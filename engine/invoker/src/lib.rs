@@ -49,6 +49,6 @@ pub use identity::{Identity, IdentityError};
 pub use registry::{
     AttemptPolicy, DeploymentInfo, HandlerInfo, OnFailure, OnMaxAttempts, Registry, Retention, RetryPolicy,
 };
-pub use shared::{HttpInvoker, InvokerParts, Proposals, ProposalsStopped};
+pub use shared::{HttpInvoker, InvokerParts, Proposals, ProposalsStopped, Stored, Values};
 pub use transport::TransportError;
 pub use trouble::{Details, Trouble, Wish};

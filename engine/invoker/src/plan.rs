@@ -55,6 +55,8 @@ pub(crate) struct Batch {
     pub(crate) bytes: usize,
     /// It needs no batch of the log of its own.
     pub(crate) lazy: bool,
+    /// Indices of the commands whose storing is to be acknowledged.
+    pub(crate) acks: Vec<u32>,
 }
 
 /// The attempt so far.
@@ -62,6 +64,8 @@ pub(crate) struct Batch {
 pub(crate) struct Plan {
     held: Vec<Action>,
     bytes: usize,
+    /// Indices of held commands that are to be acknowledged.
+    acks: Vec<u32>,
     /// Somebody waits for what is held.
     urgent: bool,
     /// Something that is held should be in the log soon even if nobody waits for it.
@@ -116,6 +120,10 @@ impl Plan {
                 }
                 self.note(&effect, now);
                 self.hold(event.raw.len());
+                if event.ack_requested {
+                    self.acks.push(event.command_index);
+                    self.urgent = true;
+                }
                 let (index, ty, raw) = (event.command_index, event.ty, event.raw);
                 self.held.push(Action::Command { index, ty, raw, effect });
             }
@@ -251,13 +259,13 @@ impl Plan {
             self.proposed_hint.clone_from(&awaiting);
             actions.push(Action::AwaitingOn { awaiting, seen });
         }
-        Batch { actions, bytes, lazy }
+        Batch { actions, bytes, lazy, acks: std::mem::take(&mut self.acks) }
     }
 
-    /// Takes what is held behind the last hint, which means nothing any more.
+    /// Takes what is held behind the last hint, which means nothing any more, like acknowledgements.
     pub(crate) fn take_last(&mut self) -> Batch {
         self.hint = None;
-        Batch { lazy: false, ..self.take() }
+        Batch { lazy: false, acks: Vec::new(), ..self.take() }
     }
 
     /// The attempt has said how it ended.

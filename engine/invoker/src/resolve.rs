@@ -33,12 +33,7 @@ fn refused<T>(what: impl Into<String>) -> Result<T, Refused> {
 /// What the command does besides being stored. An error fails the attempt, and the command is not stored.
 pub(crate) fn effect(event: &mut CommandEvent, caller: &Caller<'_>) -> Result<CommandEffect, Trouble> {
     let command = std::mem::replace(&mut event.command, Command::GetEagerStateKeys);
-    let result = if event.ack_requested {
-        refused("acknowledgements of commands are not supported")
-    } else {
-        decide(command, &event.raw, caller)
-    };
-    result.map_err(|(code, what)| {
+    decide(command, &event.raw, caller).map_err(|(code, what)| {
         let message = format!("{}: {what}", ty::display(event.ty));
         Trouble::about(code, message, event.command_index, &event.name, event.ty)
     })

@@ -2,12 +2,18 @@
 
 use std::{
     future::Future,
+    pin::Pin,
     sync::{Arc, atomic::AtomicUsize},
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use millrace_model::{DeploymentId, Env, InvocationId, command::Attempt, invocation::Target};
-use millrace_partition::{AttemptJob, Handle, Invoker};
+use millrace_model::{
+    DeploymentId, Env, InvocationId,
+    command::Attempt,
+    invocation::{ObjectKey, Target},
+};
+use millrace_partition::{AttemptJob, Handle, Invoker, ProposeError};
 use tokio::runtime::Handle as Runtime;
 
 use crate::{
@@ -33,6 +39,12 @@ const CLUSTER_NAME: HeaderName = HeaderName::from_static("x-restate-cluster-name
 #[error("the partition has stopped")]
 pub struct ProposalsStopped;
 
+/// Resolves with how many commands of the invocation are stored, when a proposal is applied; 0: nobody can tell.
+pub type Stored = Pin<Box<dyn Future<Output = u32> + Send>>;
+
+/// Resolves with what keys hold, in their order.
+pub type Values = Pin<Box<dyn Future<Output = Result<Vec<Option<Bytes>>, ProposeError>> + Send>>;
+
 /// Where attempts bring what happened: the leader of their partition.
 pub trait Proposals: Send + Sync + 'static {
     /// Hands a proposal over; proposals of one attempt stay in order. Waits while too much waits at the leader.
@@ -44,6 +56,17 @@ pub trait Proposals: Send + Sync + 'static {
         bytes: usize,
     ) -> impl Future<Output = Result<(), ProposalsStopped>> + Send;
 
+    /// As [`Proposals::propose`], never lazy. What it resolves with tells once it is durable.
+    fn propose_told(
+        &self,
+        attempt: Attempt,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Stored, ProposalsStopped>> + Send;
+
+    /// What keys of an object hold now, as far as it is committed: of the first of `keys`, until their values are
+    /// `bytes_max`; of one at least. `id`: an invocation of it.
+    fn state(&self, id: InvocationId, object: ObjectKey, keys: Vec<Bytes>, bytes_max: usize) -> Values;
+
     /// The attempt is over, behind its last proposal. Exactly once for every attempt.
     fn closed(&self, id: InvocationId, attempt: u32);
 }
@@ -51,6 +74,16 @@ pub trait Proposals: Send + Sync + 'static {
 impl Proposals for Handle {
     async fn propose(&self, attempt: Attempt, lazy: bool, bytes: usize) -> Result<(), ProposalsStopped> {
         self.attempt(attempt, lazy, bytes).await.map_err(|_| ProposalsStopped)
+    }
+
+    async fn propose_told(&self, attempt: Attempt, bytes: usize) -> Result<Stored, ProposalsStopped> {
+        let stored = self.attempt_told(attempt, bytes).await.map_err(|_| ProposalsStopped)?;
+        Ok(Box::pin(stored))
+    }
+
+    fn state(&self, id: InvocationId, object: ObjectKey, keys: Vec<Bytes>, bytes_max: usize) -> Values {
+        let handle = self.clone();
+        Box::pin(async move { Handle::state(&handle, id, object, keys, bytes_max).await })
     }
 
     fn closed(&self, id: InvocationId, attempt: u32) {

@@ -5,17 +5,18 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
+use bytes::Bytes;
 use millrace_machine::{Answer, StateView};
 use millrace_model::{
     Command, Env, InvocationId, PartitionId, SubscriptionId, TimestampMs,
     codes::{self, Code, Coded},
     command::{Attempt, Known, Lane},
-    invocation::{NewInvocation, Target},
+    invocation::{NewInvocation, ObjectKey, Target},
     journal::Completion,
     source::Budget,
-    table::{OutboxLanes, Received},
+    table::{Invocations, OutboxLanes, Received, State},
 };
-use millrace_store::PartitionStore;
+use millrace_store::{PartitionStore, StoreError};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -287,6 +288,57 @@ impl Handle {
         let partition = self.owner(attempt.id);
         let input = Input::Attempt { attempt: Box::new(attempt), lazy };
         self.mailbox(partition).push_when_room(partition, input, bytes).await.map_err(|_| ProposeError::Stopped)
+    }
+
+    /// As [`Handle::attempt`], at once and for an attempt that goes on. What it resolves with tells, once the proposal is
+    /// applied, how many commands of this attempt's invocation are stored; 0 if that cannot be known.
+    pub async fn attempt_told(
+        &self,
+        attempt: Attempt,
+        bytes: usize,
+    ) -> Result<impl Future<Output = u32> + Send + use<>, ProposeError> {
+        let Attempt { id, created_lsn, attempt: number, .. } = attempt;
+        let partition = self.owner(id);
+        let (reply, applied) = oneshot::channel();
+        let input = Input::Propose { command: Command::Attempt(Box::new(attempt)), reply: Some(reply) };
+        self.mailbox(partition).push_when_room(partition, input, bytes).await.map_err(|_| ProposeError::Stopped)?;
+        let handle = self.clone();
+        Ok(async move {
+            if applied.await.is_err() {
+                return 0;
+            }
+            // Applied and stored are not the same: it may have been refused, or void.
+            let stored = handle.read(partition, move |store, _| match store.get::<Invocations>(&id) {
+                Ok(Some(row)) if row.created_lsn == created_lsn && row.attempt == number => row.commands,
+                _ => 0,
+            });
+            stored.await.unwrap_or(0)
+        })
+    }
+
+    /// What keys of an object hold in the latest committed state of the partition that owns `id`: of the first of
+    /// `keys`, until their values are `bytes_max`; of one at least.
+    pub async fn state(
+        &self,
+        id: InvocationId,
+        object: ObjectKey,
+        keys: Vec<Bytes>,
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Bytes>>, ProposeError> {
+        let look = move |store: &PartitionStore, _: &LeaderStatus| {
+            let (mut values, mut bytes) = (Vec::with_capacity(keys.len()), 0);
+            for key in keys {
+                if bytes >= bytes_max {
+                    break;
+                }
+                let value = store.get::<State>(&(object.clone(), key))?;
+                bytes += value.as_ref().map_or(0, Bytes::len);
+                values.push(value);
+            }
+            Ok::<_, StoreError>(values)
+        };
+        // A store that cannot be read stops its leader.
+        self.read(self.owner(id), look).await?.map_err(|_| ProposeError::Unknown)
     }
 
     /// An attempt is over; nothing of it comes behind this.

@@ -35,6 +35,12 @@ pub enum ProtocolError {
     /// Only the server sends this.
     #[error("{} from the endpoint", ty::display(*ty))]
     WrongDirection { ty: u16 },
+    /// What can only be answered on a stream that stays open.
+    #[error("{} in request-response mode", ty::display(*ty))]
+    NeedsStream { ty: u16 },
+    /// Nobody could answer it.
+    #[error("{}: acknowledgements of commands are not supported in request-response mode", ty::display(*ty))]
+    AckNeedsStream { ty: u16 },
     /// Nothing but Error may come before the replay is written.
     #[error("{} before the end of the replay", ty::display(*ty))]
     BeforeReplay { ty: u16 },
@@ -50,7 +56,7 @@ impl Coded for ProtocolError {
     fn code(&self) -> Code {
         match self {
             Self::TooLarge { .. } => codes::RT0003,
-            Self::Custom { .. } | Self::BadId { .. } => codes::RT0017,
+            Self::Custom { .. } | Self::BadId { .. } | Self::AckNeedsStream { .. } => codes::RT0017,
             Self::AwaitTooLarge { .. } => codes::RT0025,
             Self::ClosedEarly => codes::RT0010,
             Self::UnknownType { .. }
@@ -58,6 +64,7 @@ impl Coded for ProtocolError {
             | Self::Invalid { .. }
             | Self::TooManyParts { .. }
             | Self::WrongDirection { .. }
+            | Self::NeedsStream { .. }
             | Self::BeforeReplay { .. }
             | Self::EndWithoutOutput => codes::RT0012,
         }

@@ -1,4 +1,4 @@
-//! The service protocol that handlers' SDKs speak, server side; versions 5 to 7 (`spec/service-protocol.md`).
+//! The service protocol that handlers' SDKs speak, server side; versions 5 to 7, and 8 as an experiment (`spec/service-protocol.md`).
 //!
 //! Pure: bytes in, events out. Sockets, timers, the journal and the meaning of commands belong to others.
 //!

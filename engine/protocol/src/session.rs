@@ -26,8 +26,9 @@ use crate::{
     frame::{self, Decoder, Frame, HEADER_LEN},
     future::AwaitTree,
     message::{
-        CommandAckMessage, ErrorMessage, ProposeRunCompletionAckMessage, ProposeRunCompletionMessage, StartMessage,
-        StateEntry,
+        CommandAckMessage, EphemeralState, ErrorMessage, GetStateEphemeralCommandMessage,
+        GetStateEphemeralNotificationMessage, ProposeRunCompletionAckMessage, ProposeRunCompletionMessage,
+        StartMessage, StateEntry, Value, Void,
     },
     ty,
     version::ProtocolVersion,
@@ -93,6 +94,8 @@ pub enum Event {
         /// Once stored, answer with [`Session::encode_run_ack`] in place of the notification.
         ack: bool,
     },
+    /// State is to be read as it is now, and answered with [`Session::encode_state`]. Not stored. Only on streams.
+    GetState { ephemeral_id: u32, key: Bytes },
     /// A hint; the attempt goes on. May repeat.
     AwaitingOn {
         tree: AwaitTree,
@@ -116,7 +119,7 @@ pub struct CommandEvent {
     pub ty: u16,
     /// The payload exactly as received: store this, and replay this.
     pub raw: Bytes,
-    /// Once stored, answer with [`Session::encode_command_ack`].
+    /// Once stored, answer with [`Session::encode_command_ack`]. Only on streams.
     pub ack_requested: bool,
     /// What the handler calls it; mostly empty.
     pub name: Text,
@@ -264,7 +267,21 @@ impl Session {
 
     /// Appends the acknowledgement of a command that asked for it; SDKs fail on any other.
     pub fn encode_command_ack(&mut self, command_index: u32, out: &mut BytesMut) {
+        debug_assert!(matches!(self.phase, Phase::Processing | Phase::Over));
         put(ty::COMMAND_ACK, &CommandAckMessage { command_index }, out);
+    }
+
+    /// Appends the answer to [`Event::GetState`]; `None`: there is no such key.
+    pub fn encode_state(&mut self, ephemeral_id: u32, value: Option<Bytes>, out: &mut BytesMut) {
+        assert!(self.version.reads_ephemerally(), "SDKs below version 8 fail on it");
+        debug_assert!(matches!(self.phase, Phase::Processing | Phase::Over));
+        let result = match value {
+            Some(content) => EphemeralState::Value(Value { content }),
+            None => EphemeralState::Void(Void {}),
+        };
+        let answer =
+            GetStateEphemeralNotificationMessage { ephemeral_completion_id: ephemeral_id, result: Some(result) };
+        put(ty::GET_STATE_EPHEMERAL_ANSWER, &answer, out);
     }
 
     /// Takes bytes of the response body, split anywhere. Then call [`Session::next_event`] until it gives `None`.
@@ -311,6 +328,9 @@ impl Session {
 
     fn on_frame(&mut self, frame: Frame) -> Result<Event, ProtocolError> {
         let Frame { ty, ack, payload } = frame;
+        if ty::is_ephemeral(ty) && !self.version.reads_ephemerally() {
+            return Err(ProtocolError::UnknownType { ty });
+        }
         if self.phase != Phase::Processing && ty != ty::ERROR {
             return Err(ProtocolError::BeforeReplay { ty });
         }
@@ -321,7 +341,11 @@ impl Session {
             ty::ERROR => Ok(Event::Error(Box::new(attempt_error(message(ty, &payload)?)))),
             ty::END if self.has_output => Ok(Event::End),
             ty::END => Err(ProtocolError::EndWithoutOutput),
+            ty::GET_STATE_EPHEMERAL => self.ephemeral_read(&payload),
             ty if ty::is_command(ty) => {
+                if ack && self.mode != Mode::BidiStream {
+                    return Err(ProtocolError::AckNeedsStream { ty });
+                }
                 let (command, name) = command::decode(ty, &payload)?;
                 let command_index = self.next_command_index;
                 self.next_command_index += 1;
@@ -330,6 +354,15 @@ impl Session {
             }
             ty => Err(ProtocolError::WrongDirection { ty }),
         }
+    }
+
+    fn ephemeral_read(&self, payload: &Bytes) -> Result<Event, ProtocolError> {
+        let ty = ty::GET_STATE_EPHEMERAL;
+        if self.mode != Mode::BidiStream {
+            return Err(ProtocolError::NeedsStream { ty });
+        }
+        let GetStateEphemeralCommandMessage { ephemeral_completion_id, key } = message(ty, payload)?;
+        Ok(Event::GetState { ephemeral_id: cid(ty, ephemeral_completion_id)?, key })
     }
 
     fn run_proposal(&self, ack: bool, payload: Bytes) -> Result<Event, ProtocolError> {

@@ -24,6 +24,9 @@ types! {
     AWAITING_ON = 0x0006, "AwaitingOn";
     PROPOSE_RUN_COMPLETION_ACK = 0x0007, "ProposeRunCompletionAck";
 
+    GET_STATE_EPHEMERAL = 0x0200, "GetStateEphemeral";
+    GET_STATE_EPHEMERAL_ANSWER = 0x0300, "GetStateEphemeralAnswer";
+
     INPUT = 0x0400, "Input";
     OUTPUT = 0x0401, "Output";
     GET_LAZY_STATE = 0x0402, "GetLazyState";
@@ -72,6 +75,11 @@ pub const fn is_notification(ty: u16) -> bool {
     matches!(ty, 0x8000..=0xFBFF)
 }
 
+/// Of the stream only (version 8): neither journaled nor counted.
+pub const fn is_ephemeral(ty: u16) -> bool {
+    matches!(ty, 0x0200..=0x03FF)
+}
+
 /// The name for messages to people; also of numbers that are not ours.
 pub fn display(ty: u16) -> String {
     name(ty).map_or_else(|| format!("message {ty:#06x}"), str::to_owned)
@@ -88,6 +96,7 @@ mod tests {
                 Some(name) if name.ends_with("Completion") && number != PROPOSE_RUN_COMPLETION => {
                     assert!(is_notification(number), "{name}");
                 }
+                Some(_) if is_ephemeral(number) => assert!(!is_command(number) && !is_notification(number)),
                 Some(_) => assert!(number < 8 || is_command(number) || number == SIGNAL),
                 None => assert!(!(INPUT..=ONE_WAY_CALL).contains(&number)),
             }

@@ -14,32 +14,35 @@ pub enum ProtocolVersion {
     V6 = 6,
     /// Await trees, acknowledged run proposals, error behavior, scopes.
     V7 = 7,
+    /// Reads of state that leave no trace in the journal. Experimental: not offered unless a node is told to.
+    V8 = 8,
 }
 
 impl ProtocolVersion {
     /// Oldest one spoken.
     pub const MIN: ProtocolVersion = ProtocolVersion::V5;
-    /// Newest one spoken.
+    /// Newest one spoken with every deployment.
     pub const MAX: ProtocolVersion = ProtocolVersion::V7;
 
-    /// The version of an invocation that is pinned already. RT0014 if it is not spoken (any more).
+    /// The version of an invocation that is pinned already: also an experimental one, whose journal has no other.
+    /// RT0014 if it is not spoken (any more).
     pub fn pinned(number: u32) -> Result<Self, VersionError> {
         Self::from_number(number).ok_or(VersionError::Pinned { number })
     }
 
     /// The version of a new invocation: the highest that both sides speak. `min` and `max` are the deployment's,
-    /// inclusive. RT0013 if there is none.
-    pub fn choose(min: u32, max: u32) -> Result<Self, VersionError> {
-        Self::highest(min, max).ok_or(VersionError::Attempt { min, max })
+    /// inclusive; `newest` is ours. RT0013 if there is none.
+    pub fn choose(min: u32, max: u32, newest: Self) -> Result<Self, VersionError> {
+        Self::highest(min, max, newest).ok_or(VersionError::Attempt { min, max })
     }
 
     /// The check at registration, META0012: the deployment could never be called.
     pub fn check_registration(min: u32, max: u32) -> Result<(), VersionError> {
-        Self::highest(min, max).map(drop).ok_or(VersionError::Registration { min, max })
+        Self::highest(min, max, Self::MAX).map(drop).ok_or(VersionError::Registration { min, max })
     }
 
-    fn highest(min: u32, max: u32) -> Option<Self> {
-        let version = Self::from_number(max.min(Self::MAX as u32))?;
+    fn highest(min: u32, max: u32, newest: Self) -> Option<Self> {
+        let version = Self::from_number(max.min(newest as u32))?;
         (min <= version as u32).then_some(version)
     }
 
@@ -48,6 +51,7 @@ impl ProtocolVersion {
             5 => Some(Self::V5),
             6 => Some(Self::V6),
             7 => Some(Self::V7),
+            8 => Some(Self::V8),
             _ => None,
         }
     }
@@ -63,12 +67,18 @@ impl ProtocolVersion {
             Self::V5 => "application/vnd.restate.invocation.v5",
             Self::V6 => "application/vnd.restate.invocation.v6",
             Self::V7 => "application/vnd.restate.invocation.v7",
+            Self::V8 => "application/vnd.restate.invocation.v8",
         }
     }
 
     /// Whether a run proposal can be answered with an acknowledgement in place of the whole result.
     pub fn acknowledges_runs(self) -> bool {
         self >= Self::V7
+    }
+
+    /// Whether state can be read without a trace in the journal.
+    pub fn reads_ephemerally(self) -> bool {
+        self >= Self::V8
     }
 
     /// Whether Start carries scope, limit key and idempotency key.
@@ -137,7 +147,8 @@ mod tests {
             (1, 4, None),
             (7, 6, None),
         ] {
-            assert_eq!(ProtocolVersion::choose(min, max).ok().map(ProtocolVersion::number), expected, "{min}..={max}");
+            let chosen = ProtocolVersion::choose(min, max, ProtocolVersion::MAX);
+            assert_eq!(chosen.ok().map(ProtocolVersion::number), expected, "{min}..={max}");
             assert_eq!(ProtocolVersion::check_registration(min, max).is_ok(), expected.is_some());
         }
     }
@@ -145,14 +156,25 @@ mod tests {
     #[test]
     fn each_moment_has_its_code() {
         assert_eq!(ProtocolVersion::check_registration(1, 4).unwrap_err().code().id, "META0012");
-        assert_eq!(ProtocolVersion::choose(8, 9).unwrap_err().code().id, "RT0013");
+        assert_eq!(ProtocolVersion::choose(8, 9, ProtocolVersion::MAX).unwrap_err().code().id, "RT0013");
         assert_eq!(ProtocolVersion::pinned(4).unwrap_err().code().id, "RT0014");
         assert_eq!(ProtocolVersion::pinned(6), Ok(ProtocolVersion::V6));
+        assert_eq!(ProtocolVersion::pinned(9).unwrap_err().code().id, "RT0014");
+    }
+
+    #[test]
+    fn the_experimental_version_is_chosen_where_it_is_offered() {
+        let newest = ProtocolVersion::V8;
+        assert_eq!(ProtocolVersion::choose(5, 8, newest), Ok(ProtocolVersion::V8));
+        assert_eq!(ProtocolVersion::choose(8, 9, newest), Ok(ProtocolVersion::V8));
+        assert_eq!(ProtocolVersion::choose(5, 7, newest), Ok(ProtocolVersion::V7));
+        assert_eq!(ProtocolVersion::choose(5, 8, ProtocolVersion::MAX), Ok(ProtocolVersion::V7));
+        assert_eq!(ProtocolVersion::pinned(8), Ok(ProtocolVersion::V8), "its journal is replayed also when it is off");
     }
 
     #[test]
     fn content_types_carry_the_number() {
-        for version in [ProtocolVersion::V5, ProtocolVersion::V6, ProtocolVersion::V7] {
+        for version in [ProtocolVersion::V5, ProtocolVersion::V6, ProtocolVersion::V7, ProtocolVersion::V8] {
             assert_eq!(version.content_type(), format!("application/vnd.restate.invocation.v{version}"));
         }
     }

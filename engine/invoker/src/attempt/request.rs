@@ -12,6 +12,7 @@ use millrace_protocol::{Mode, ProtocolVersion};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
+    config::InvokerConfig,
     identity::Identity,
     registry::{AttemptPolicy, DeploymentInfo, Registry},
     trouble::{Trouble, Wish},
@@ -40,9 +41,13 @@ pub(super) fn choose(
     registry: &dyn Registry,
     invocation: &Invocation,
     policy: &AttemptPolicy,
+    config: &InvokerConfig,
 ) -> Result<Choice, Trouble> {
     let service = &*invocation.target.service;
     let missing = |what: String| Trouble::new(codes::RT0011, what).before_user_code();
+    let mode = |deployment: &DeploymentInfo| {
+        if policy.inactivity_timeout.is_zero() { Mode::RequestResponse } else { deployment.mode }
+    };
     let (deployment, version, pin) = match invocation.pin {
         Some(pin) => {
             let deployment = registry.deployment(pin.deployment);
@@ -52,12 +57,13 @@ pub(super) fn choose(
         None => {
             let deployment = registry.deployment_for(service);
             let deployment = deployment.ok_or_else(|| missing(format!("no deployment serves {service}")))?;
-            let version = ProtocolVersion::choose(deployment.min_version, deployment.max_version)?;
+            let newest = config.newest_version(mode(&deployment));
+            let version = ProtocolVersion::choose(deployment.min_version, deployment.max_version, newest)?;
             let pin = Pin { deployment: deployment.id, protocol_version: version.number() };
             (deployment, version, Some(pin))
         }
     };
-    let mode = if policy.inactivity_timeout.is_zero() { Mode::RequestResponse } else { deployment.mode };
+    let mode = mode(&deployment);
     Ok(Choice { deployment, version, mode, pin })
 }
 

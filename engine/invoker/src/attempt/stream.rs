@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{ENTRY_BYTES, entry_bytes, fed::Fed, request};
+use super::{ENTRY_BYTES, answers::Answers, entry_bytes, fed::Fed, request};
 use crate::{
     exchange::Exchange,
     health::Health,
@@ -36,6 +36,7 @@ use crate::{
     plan::{Plan, Who},
     registry::{AttemptPolicy, DeploymentInfo},
     servers::Servers,
+    shared::Stored,
     throttle::Throttle,
     transport::TransportError,
     trouble::Trouble,
@@ -58,6 +59,8 @@ const BACKLOG_MAX: usize = FEED_MAX;
 pub(super) enum Step {
     /// Propose what the plan holds, and come back.
     Propose,
+    /// Look up what the answers ask for, and come back.
+    Read,
     /// The handler has said how it ended.
     Over,
     /// It failed; what the plan holds stays good.
@@ -143,6 +146,7 @@ pub(super) struct Stream<'a> {
     /// The answer has ended.
     pub(super) ended: bool,
     pub(super) feed: FeedIn,
+    pub(super) answers: Answers,
     /// Journal entries at the snapshot.
     snapshot: u32,
     fed: Fed,
@@ -196,6 +200,7 @@ impl<'a> Stream<'a> {
             head: false,
             ended: false,
             feed,
+            answers: Answers::default(),
             snapshot,
             fed: Fed::new(snapshot, now),
             last_active: now,
@@ -247,17 +252,31 @@ impl<'a> Stream<'a> {
 
     fn poll_all(&mut self, cx: &mut Context<'_>) -> Result<(), Step> {
         self.poll_write(cx);
+        let mut more;
         loop {
-            let more = self.poll_feed(cx)?;
+            more = self.poll_feed(cx)?;
+            // Behind the feed: an attempt that was refused hears of that first.
+            more |= self.poll_answers(cx)?;
             self.poll_write(cx);
-            if !(more && self.request == Request::Open && self.out.len() < OUT_BYTES) {
+            if !(more && self.has_room()) {
                 break;
             }
         }
         let read = self.poll_read(cx);
         self.poll_write(cx);
         read?;
+        if more && self.has_room() {
+            cx.waker().wake_by_ref();
+        }
+        if self.answers.wants_read() {
+            return Err(Step::Read);
+        }
         self.poll_timer(cx)
+    }
+
+    /// More may be added behind the replay.
+    fn has_room(&self) -> bool {
+        matches!(self.request, Request::Open | Request::Ending) && self.out.len() < OUT_BYTES
     }
 
     /// `true`: there is more, and no room for it.
@@ -283,6 +302,30 @@ impl<'a> Stream<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// As [`Stream::poll_feed`].
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Result<bool, Step> {
+        if self.answers.is_empty() {
+            return Ok(false);
+        }
+        match self.request {
+            Request::Replaying => Ok(true),
+            Request::Open | Request::Ending => {
+                self.answers.poll(cx, &mut self.session, &mut self.out, OUT_BYTES).map_err(Step::Failed)
+            }
+            Request::Ended => {
+                self.answers = Answers::default();
+                Ok(false)
+            }
+        }
+    }
+
+    /// Acknowledges commands once they are stored.
+    pub(super) fn acknowledge(&mut self, commands: Vec<u32>, stored: Stored) {
+        if self.request != Request::Ended {
+            self.answers.acknowledge(commands, stored);
         }
     }
 
@@ -332,7 +375,7 @@ impl<'a> Stream<'a> {
         }
         let mut now = None;
         while !self.plan.is_over() {
-            if self.throttled.is_some() {
+            if self.throttled.is_some() || self.answers.is_full() {
                 return if self.plan.is_urgent() { Err(Step::Propose) } else { self.after_read(now) };
             }
             // An endpoint that floods us must not keep a thread to itself.
@@ -380,6 +423,13 @@ impl<'a> Stream<'a> {
             actions += u32::from(matches!(event, Event::Command(_) | Event::RunProposal { .. }));
             self.warn_of_size(&event);
             self.grow_journal(&event).map_err(Step::Failed)?;
+            if let Event::GetState { ephemeral_id, key } = event {
+                // Behind the end of the request stream nobody can be answered.
+                if matches!(self.request, Request::Replaying | Request::Open) {
+                    self.answers.ask(ephemeral_id, key);
+                }
+                continue;
+            }
             self.plan.on_event(event, seen, now, &self.around.who).map_err(Step::Failed)?;
         }
         self.exchange.consumed(length);
@@ -452,7 +502,8 @@ impl<'a> Stream<'a> {
     fn poll_write(&mut self, cx: &mut Context<'_>) {
         while self.request != Request::Ended {
             self.fill();
-            let ending = self.request == Request::Ending;
+            // What was asked for before is answered before.
+            let ending = self.request == Request::Ending && self.answers.is_empty();
             if self.out.is_empty() {
                 if ending {
                     self.sent_end(Bytes::new());

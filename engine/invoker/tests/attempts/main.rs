@@ -1,5 +1,6 @@
 //! Attempts against endpoints that behave, and that do not.
 
+mod answers;
 mod balance;
 mod basics;
 mod commands;

@@ -47,7 +47,7 @@ fn a_header_alone_is_enough_to_refuse() {
     check(&[4, 1, 0, 0, 0, 0x10, 0, 0], too_large(LIMIT));
     check(&[4, 1, 0, 0, 0xff, 0xff, 0xff, 0xff], too_large(u32::MAX));
     check(&[4, 1, 0, 0, 0, 0x0f, 0xff, 0xff], Ok(&[]));
-    for ty in [0x0008, 0x0200, 0x0300, 0x040f, 0x0415, 0x7fff, 0x8000, 0xfbfe] {
+    for ty in [0x0008, 0x0201, 0x0301, 0x040f, 0x0415, 0x7fff, 0x8000, 0xfbfe] {
         check(&header(ty, false, 0), Err(ProtocolError::UnknownType { ty }));
     }
     for ty in [0xfc00, 0xffff] {

@@ -5,10 +5,12 @@
 
 pub mod command;
 pub mod control;
+pub mod ephemeral;
 pub mod nested;
 pub mod notification;
 
 pub use command::*;
 pub use control::*;
+pub use ephemeral::*;
 pub use nested::*;
 pub use notification::*;

@@ -173,6 +173,48 @@ fn acknowledgements_are_asked_for_where_they_are_understood() {
 }
 
 #[test]
+fn an_acknowledgement_of_a_command_needs_a_stream() {
+    let asked = receive(session(ProtocolVersion::V7, Mode::RequestResponse, &[]), &[(ty::CLEAR_ALL_STATE, true, b"")]);
+    let error = asked.unwrap_err();
+    assert_eq!(error, ProtocolError::AckNeedsStream { ty: ty::CLEAR_ALL_STATE });
+    assert_eq!(error.code().id, "RT0017");
+}
+
+#[test]
+fn state_is_read_ephemerally_on_streams_of_version_8() {
+    let ty = ty::GET_STATE_EPHEMERAL;
+    let read: &[(u16, bool, &[u8])] = &[(ty, false, b"\x08\x05\x12\x01k"), (ty::CLEAR_ALL_STATE, false, b"")];
+    let events = receive(session(ProtocolVersion::V8, Mode::BidiStream, &[]), read).unwrap();
+    let expected = Event::GetState { ephemeral_id: 5, key: Bytes::from_static(b"k") };
+    assert_eq!(events, [expected, command(1, ty::CLEAR_ALL_STATE, b"", "", Command::ClearAllState)]);
+    for (version, mode, error) in [
+        (ProtocolVersion::V8, Mode::RequestResponse, ProtocolError::NeedsStream { ty }),
+        (ProtocolVersion::V7, Mode::BidiStream, ProtocolError::UnknownType { ty }),
+        (ProtocolVersion::V7, Mode::RequestResponse, ProtocolError::UnknownType { ty }),
+    ] {
+        assert_eq!(error.code().id, "RT0012");
+        assert_eq!(receive(session(version, mode, &[]), read), Err(error));
+    }
+    let v8 = || session(ProtocolVersion::V8, Mode::BidiStream, &[]);
+    assert_eq!(
+        receive(v8(), &[(ty, false, b"\x12\x01k")]),
+        Err(ProtocolError::Invalid { ty, what: "completion id 0" })
+    );
+    let ty = ty::GET_STATE_EPHEMERAL_ANSWER;
+    assert_eq!(receive(v8(), &[(ty, false, b"")]), Err(ProtocolError::WrongDirection { ty }));
+    let fresh = Session::new(ProtocolVersion::V8, Mode::BidiStream, 1, LIMIT);
+    assert_eq!(receive(fresh, read), Err(ProtocolError::BeforeReplay { ty: ty::GET_STATE_EPHEMERAL }));
+
+    let mut out = BytesMut::new();
+    v8().encode_state(5, None, &mut out);
+    v8().encode_state(300, Some(Bytes::from_static(b"v")), &mut out);
+    v8().encode_state(1, Some(Bytes::new()), &mut out);
+    let expected = b"\x03\0\0\0\0\0\0\x04\x08\x05\x22\0\x03\0\0\0\0\0\0\x08\x08\xac\x02\x2a\x03\x0a\x01v\
+        \x03\0\0\0\0\0\0\x04\x08\x01\x2a\0";
+    assert_eq!(out[..], expected[..]);
+}
+
+#[test]
 fn proposals_carry_a_result() {
     let failure = receive(v7(), &[(ty::PROPOSE_RUN_COMPLETION, false, b"\x08\x02\x7a\x09\x08\xf4\x03\x12\x04boom")]);
     let result = Completion::Failure(Failure::new(500, "boom"));

@@ -3,11 +3,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use millrace_invoker::{Proposals, ProposalsStopped};
+use millrace_invoker::{Proposals, ProposalsStopped, Stored, Values};
 use millrace_model::{
     InvocationId, Lsn, PartitionId, PartitionKey, TimestampMs,
     command::{Action, Attempt, CommandEffect, Decision},
-    invocation::{AttemptError, Invocation, Milestones, Pending, Retries, Source, Status, Target},
+    invocation::{AttemptError, Invocation, Milestones, ObjectKey, Pending, Retries, Source, Status, Target},
     journal::{Entry, Header, JournalRow, Notification, NotificationId, NotificationResult, ty},
     ranges::IndexRanges,
 };
@@ -39,6 +39,10 @@ struct Live {
 struct State {
     live: HashMap<InvocationId, Live>,
     next: u64,
+    /// Proposals that wait to be told of stay untold.
+    untold: bool,
+    /// Every look at the state: its keys.
+    looks: Vec<Vec<Bytes>>,
 }
 
 /// Cheap to clone.
@@ -128,6 +132,45 @@ impl Proposals for Leader {
         Ok(())
     }
 
+    async fn propose_told(&self, attempt: Attempt, bytes: usize) -> Result<Stored, ProposalsStopped> {
+        let id = attempt.id;
+        self.propose(attempt, false, bytes).await?;
+        let leader = self.clone();
+        Ok(Box::pin(async move {
+            loop {
+                let changed = leader.changed.notified();
+                let mut changed = std::pin::pin!(changed);
+                changed.as_mut().enable();
+                if !leader.state.lock().untold {
+                    return leader.with(id, |live| live.invocation.commands);
+                }
+                changed.await;
+            }
+        }))
+    }
+
+    fn state(&self, id: InvocationId, object: ObjectKey, keys: Vec<Bytes>, bytes_max: usize) -> Values {
+        let leader = self.clone();
+        Box::pin(async move {
+            // Not at once, as in life.
+            tokio::task::yield_now().await;
+            leader.state.lock().looks.push(keys.clone());
+            leader.with(id, |live| {
+                assert_eq!(live.invocation.target.object(), Some(object));
+                let (mut values, mut bytes) = (Vec::new(), 0);
+                for key in keys {
+                    if bytes >= bytes_max {
+                        break;
+                    }
+                    let value = live.state.iter().find(|(k, _)| *k == key).map(|(_, value)| value.clone());
+                    bytes += value.as_ref().map_or(0, Bytes::len);
+                    values.push(value);
+                }
+                Ok(values)
+            })
+        })
+    }
+
     fn closed(&self, id: InvocationId, attempt: u32) {
         let mut state = self.state.lock();
         let live = state.live.get_mut(&id).expect("of an invocation that is there");
@@ -199,6 +242,16 @@ impl Leader {
     /// Puts it into another engine partition than the first.
     pub fn put_into(&self, id: InvocationId, partition: u16) {
         self.with(id, |live| live.partition = PartitionId(partition));
+    }
+
+    /// Whether those who wait for it learn what is stored.
+    pub fn tell(&self, tell: bool) {
+        self.state.lock().untold = !tell;
+        self.changed.notify_waiters();
+    }
+
+    pub fn looks(&self) -> Vec<Vec<Bytes>> {
+        self.state.lock().looks.clone()
     }
 
     pub fn set_state(&self, id: InvocationId, state: &[(&'static str, &'static str)]) {
