@@ -145,6 +145,9 @@ impl Attempt {
             hinted: false,
             finished: false,
         };
+        if this.target.kind == HandlerKind::Shared {
+            this.ops.splice(0..0, [Op::Promise, Op::Fulfil]);
+        }
         for row in journal.into_iter().skip(1) {
             match row.entry {
                 Entry::Command { raw, .. } => this.recorded.push_back(raw),
@@ -476,6 +479,9 @@ impl Attempt {
 
     /// A name of its own.
     fn promise(&self, completion: u32) -> Text {
+        if matches!(self.target.kind, HandlerKind::Workflow | HandlerKind::Shared) {
+            return "of all".into();
+        }
         format!("{}-{completion}", self.id).into()
     }
 

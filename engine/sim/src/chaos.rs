@@ -7,11 +7,11 @@ use millrace_machine::StateView;
 use millrace_model::{
     Command, InvocationId, PartitionId, PartitionKey, TimestampMs,
     command::{SeekReason, SeekSource, TerminateMode},
-    invocation::{Invocation, Source, Status},
+    invocation::{HandlerKind, Invocation, NewInvocation, Source, Status, Target},
     journal::{NotificationId, NotificationResult, SIGNAL_AWAKEABLE_FIRST},
-    key::idempotent_invocation,
+    key::{idempotent_invocation, workflow_invocation},
     state::{StateEdit, StateVersion},
-    table::{Ended, Invocations, Sources, State},
+    table::{Ended, Expiries, Invocations, Sources, State},
 };
 use millrace_partition::Input;
 
@@ -20,9 +20,10 @@ use crate::{
     checker::Violation,
     client::Client,
     node::Replica,
-    program::Program,
+    program::{Program, WORKFLOW},
     reader::Reader,
     store::rows,
+    tuning::Mutation,
     world::{Chaos, Event, World},
 };
 
@@ -61,11 +62,15 @@ impl World {
         if self.rng.chance(200) {
             new.execute_at = Some(TimestampMs(self.now + self.rng.below(4000)));
         }
+        if self.rng.chance(self.tuning.workflows) {
+            return self.workflow_client(new);
+        }
         // Two in a row share an idempotency key.
         if at.is_multiple_of(4)
             && let Some(before) = at.checked_sub(1)
             && let Some(first) = self.clients.get_mut(before)
             && first.invocation.execute_at.is_none()
+            && matches!(first.invocation.target.kind, HandlerKind::Plain | HandlerKind::Exclusive)
         {
             let target = &first.invocation.target;
             let keyed = (!target.key.is_empty()).then_some(&*target.key);
@@ -77,6 +82,26 @@ impl World {
         }
         debug_assert!(new.id.key != PartitionKey(0), "a key was drawn");
         Client::new(new)
+    }
+
+    /// Runs a workflow, which others do, too, or calls a shared handler of one.
+    fn workflow_client(&mut self, new: NewInvocation) -> Client {
+        let key = format!("w{}", self.rng.below(2));
+        let run = workflow_invocation(WORKFLOW, &key, "");
+        let (kind, id) = match self.rng.chance(600) {
+            true => (HandlerKind::Workflow, run),
+            false => (HandlerKind::Shared, InvocationId { key: run.key, unique: new.id.unique }),
+        };
+        let keyed = kind == HandlerKind::Workflow;
+        let program = Program { number: self.rng.next(), seed: self.rng.next(), depth: 0, keyed };
+        Client::new(NewInvocation {
+            id,
+            target: Target { service: WORKFLOW.into(), handler: "h".into(), key: key.into(), kind },
+            completion_retention: self.rng.between(1, 3000),
+            execute_at: new.execute_at.filter(|_| !keyed),
+            value: program.encode(),
+            ..new
+        })
     }
 
     /// Plans the next time.
@@ -307,6 +332,12 @@ impl World {
     }
 
     fn operate(&mut self) {
+        if self.mutation == Mutation::ExpireEarly {
+            for partition in self.partitions() {
+                let rows = rows::<Expiries>(self.check.view(partition)).into_iter().map(|(key, ())| key).collect();
+                self.order(partition, Command::Expire { now: TimestampMs(self.now + 3_600_000), rows });
+            }
+        }
         if !self.faulty || !self.rng.chance(self.tuning.operators) {
             return;
         }

@@ -2,7 +2,12 @@
 //! command at the next leader until it is answered.
 
 use millrace_machine::Answer;
-use millrace_model::{Command, command::Known, invocation::NewInvocation, journal::Completion};
+use millrace_model::{
+    Command, TimestampMs,
+    command::Known,
+    invocation::{HandlerKind, NewInvocation},
+    journal::Completion,
+};
 use millrace_partition::{Ended, Input};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
@@ -32,6 +37,11 @@ impl Client {
     /// Not sent yet.
     pub fn new(invocation: NewInvocation) -> Self {
         Self { invocation, state: State::New, sent: false, since: 0, result: None }
+    }
+
+    /// It runs a workflow: others may have done so before it.
+    pub fn is_run(&self) -> bool {
+        self.invocation.target.kind == HandlerKind::Workflow
     }
 
     /// It knows that its call is in the log.
@@ -64,7 +74,10 @@ impl Client {
         if !lost {
             return None;
         }
-        let deterministic = self.invocation.idempotency_key.is_some();
+        if self.is_run() && !self.sent {
+            self.invocation.created_at = TimestampMs(now);
+        }
+        let deterministic = self.invocation.idempotency_key.is_some() || self.is_run();
         let known = if self.sent || deterministic { Known::Maybe } else { Known::Fresh };
         (self.sent, self.since) = (true, now);
         let command = Command::Invoke { invocation: Box::new(self.invocation.clone()), known };

@@ -6,6 +6,8 @@ use crate::rng::{Rng, mix};
 
 /// State key to which every run of an object handler appends its number.
 pub const LOG_KEY: &[u8] = b"log";
+/// Name of the workflow.
+pub const WORKFLOW: &str = "Flow";
 /// Calls go from services of one depth to those of the next, so that no two keys wait for each other.
 pub const DEPTH_MAX: u8 = 2;
 

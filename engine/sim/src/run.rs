@@ -11,13 +11,14 @@ use millrace_model::{
     source::Budget,
     table::{
         Budgets, DeadLetters, Ended, Expiries, Inbox, Invocations, Journal, Locks, Outbox, ParkedRecords, Promises,
-        Table, Timers,
+        State, Table, Timers,
     },
 };
 use millrace_partition::{Store, follow};
 
 use crate::{
     checker::{CLUSTER, Invariant, Violation},
+    program::WORKFLOW,
     reader::{SUBSCRIPTION, source_id},
     store::{SimStore, rows},
     tuning::Mutation,
@@ -163,7 +164,7 @@ impl World {
             match ended.iter().find(|(of, _)| *of == id).map(|(_, row)| &row.result) {
                 // Killed before it had started: nothing is kept, and another call may have come in its place.
                 _ if matches!(&client.result, Some(Completion::Failure(failure)) if failure.code == 409) => {}
-                _ if self.purged.contains(&id) => {}
+                _ if client.is_run() || self.purged.contains(&id) => {}
                 None if self.tuning.operators > 0 => {}
                 None => return Err(Violation::new(Invariant::Durable, format!("the accepted call {id} is gone"))),
                 Some(kept) => {
@@ -233,6 +234,12 @@ impl World {
             let waited_for = |(_, row): &(_, Promise)| matches!(row, Promise::Awaited(_));
             if let Some((key, row)) = rows::<Promises>(view).into_iter().find(waited_for) {
                 let what = format!("the promise {key:?} still has {row:?}");
+                return Err(Violation::new(Invariant::Drain, what));
+            }
+            if let Some(((object, _), _)) =
+                rows::<State>(view).into_iter().find(|((object, _), _)| *object.service == *WORKFLOW)
+            {
+                let what = format!("the workflow {object:?} keeps state beyond retention");
                 return Err(Violation::new(Invariant::Drain, what));
             }
             if let Some(what) = left.into_iter().flatten().next() {

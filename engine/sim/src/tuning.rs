@@ -23,6 +23,8 @@ pub enum Mutation {
     SkipTopicCheck,
     /// Dead letters are noted as written whatever became of them.
     NoteUnwritten,
+    /// A leader's clock is an hour ahead when it cleans up.
+    ExpireEarly,
 }
 
 impl Mutation {
@@ -91,6 +93,8 @@ pub struct Tuning {
     pub records: u64,
     /// Calls over HTTP.
     pub clients: usize,
+    /// Of a call over HTTP: it is to a workflow.
+    pub workflows: u64,
     /// Source partitions of each topic.
     pub source_partitions: u32,
     /// Unsettled records of keys that can run above which a source pauses.
@@ -147,6 +151,7 @@ impl Tuning {
             keys: rng.between(2, 8),
             records: rng.between(20, 90),
             clients: rng.between(3, 15) as usize,
+            workflows: rng.below(3) * 250,
             source_partitions: rng.between(1, 4) as u32,
             ready_max: rng.between(3, 40) as i64,
             broker_faults: rng.below(4) * 150,

@@ -11,6 +11,7 @@ pub mod leaders;
 pub mod once;
 pub mod replay;
 pub mod sources;
+mod workflows;
 
 use std::fmt;
 
@@ -188,6 +189,7 @@ impl Checker {
             self.exclusive.batch(&seen)?;
             self.sources.batch(&seen)?;
             self.failures.batch(&seen)?;
+            workflows::batch(&seen)?;
             self.once.batch(&seen)?;
             reference.store.commit(&outcome.changes, applied).map_err(|e| broken(&e))?;
             for commit in reference.store.take_commits() {

@@ -9,14 +9,14 @@ use millrace_machine::{Effect, MemoryView, StateView};
 use millrace_model::{
     Command, InvocationId, SourceId,
     command::{Ingest, IngestRecord, Message},
-    invocation::ObjectKey,
+    invocation::{HandlerKind, ObjectKey},
     journal::{Completion, Entry},
     table::{Journal, State},
 };
 
 use super::{Invariant, Seen, Violation};
 use crate::{
-    program::{LOG_KEY, Program},
+    program::{LOG_KEY, Program, WORKFLOW},
     store::rows,
 };
 
@@ -114,7 +114,9 @@ impl Sources {
             }
         }
         for effect in &seen.outcome.effects {
-            if let Effect::Ended { id, result, .. } = effect {
+            if let Effect::Ended { id, target, result, .. } = effect
+                && target.kind != HandlerKind::Workflow
+            {
                 self.ended(*id, result, seen)?;
             }
         }
@@ -231,6 +233,9 @@ impl Sources {
         for view in views {
             for ((object, key), list) in rows::<State>(view) {
                 assert!(key == LOG_KEY, "handlers write nothing else");
+                if *object.service == *WORKFLOW {
+                    continue; // It goes with its run.
+                }
                 let numbers = list.chunks_exact(8).map(|n| u64::from_le_bytes(n.try_into().expect("eight bytes")));
                 let mut last: BTreeMap<(u128, u32), u64> = BTreeMap::new();
                 for number in numbers {
