@@ -6,7 +6,7 @@ use millrace_log::Loglet;
 use millrace_machine::StateView;
 use millrace_model::{
     Command, InvocationId, PartitionId, PartitionKey, TimestampMs,
-    command::{SeekReason, SeekSource, TerminateMode},
+    command::{RestartAsNew, SeekReason, SeekSource, TerminateMode},
     invocation::{HandlerKind, Invocation, NewInvocation, Source, Status, Target},
     journal::{NotificationId, NotificationResult, SIGNAL_AWAKEABLE_FIRST},
     key::{idempotent_invocation, workflow_invocation},
@@ -343,7 +343,7 @@ impl World {
         }
         let partition = PartitionId(self.rng.below(u64::from(self.tuning.partitions)) as u16);
         let now = TimestampMs(self.now);
-        let kind = self.rng.below(9);
+        let kind = self.rng.below(10);
         let view = self.check.view(partition);
         let command = if kind < 4 {
             let active = self.active(partition);
@@ -362,6 +362,23 @@ impl World {
             let Some((target, _)) = self.rng.pick(&self.active(partition)).cloned() else { return };
             let signal = NotificationId::Signal(SIGNAL_AWAKEABLE_FIRST);
             Command::Signal { target, signal, result: NotificationResult::Void, now }
+        } else if kind == 9 {
+            let Some((id, _)) = self.rng.pick(&rows::<Ended>(view)).cloned() else { return };
+            let new = InvocationId { key: id.key, unique: u128::from(self.rng.next()).max(1) };
+            let random_seed = self.rng.next();
+            let restart = RestartAsNew { id, new, from: 0, deployment: None, random_seed, now };
+            // It races with clean-up, and is sent once more.
+            let racing = match self.rng.below(4) {
+                0 => Some(Command::Purge { id, now }),
+                1 => Some(Command::PurgeJournal { id, now }),
+                2 => Some(Command::RestartAsNew(restart.clone())),
+                _ => None,
+            };
+            if let Some(racing) = racing {
+                self.purged.insert(id);
+                self.order(partition, racing);
+            }
+            Command::RestartAsNew(restart)
         } else if kind == 8 {
             // All state as it is; by the time of its turn it may be another, and then nothing happens.
             let Some(((object, _), _)) = self.rng.pick(&rows::<State>(view)).cloned() else { return };

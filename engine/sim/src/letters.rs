@@ -18,7 +18,7 @@ impl World {
             let Some(store) = self.nodes[leadership.node].store(partition) else { continue };
             for ((subscription, id), letter) in rows::<DeadLetters>(store.view()) {
                 let fault = self.faulty && self.rng.chance(self.tuning.letter_faults);
-                let written = !fault || self.rng.chance(500);
+                let written = (!fault || self.rng.chance(500)) && self.mutation != Mutation::NoteUnwritten;
                 if written {
                     self.trace.add(self.now, format_args!("the letter {id} is written"));
                     self.check.failures.written(id, &letter)?;

@@ -108,6 +108,7 @@ impl Exclusive {
                     }
                 }
             }
+            Command::RestartAsNew(restart) => self.enter(restart.new, seen),
             Command::FireTimers { timers, .. } => {
                 for timer in timers.iter().filter(|timer| timer.kind == TimerKind::Start) {
                     self.enter(timer.id, seen);

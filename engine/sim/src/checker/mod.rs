@@ -10,6 +10,7 @@ pub mod journal;
 pub mod leaders;
 pub mod once;
 pub mod replay;
+mod restarts;
 pub mod sources;
 mod workflows;
 
@@ -190,6 +191,7 @@ impl Checker {
             self.sources.batch(&seen)?;
             self.failures.batch(&seen)?;
             workflows::batch(&seen)?;
+            restarts::batch(&seen)?;
             self.once.batch(&seen)?;
             reference.store.commit(&outcome.changes, applied).map_err(|e| broken(&e))?;
             for commit in reference.store.take_commits() {
